@@ -1,0 +1,40 @@
+#pragma once
+// Fast answers that may be forgotten at any moment. Nothing is true because the cache says so.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "async/task.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace mayfly {
+
+struct Cached {
+  std::int64_t sequence = 0;
+  std::string value;
+};
+
+class CacheSubscription {
+ public:
+  virtual ~CacheSubscription() = default;
+  /// The next message, or nothing when `until` passes first.
+  virtual Task<std::optional<std::string>> next(Time until) = 0;
+};
+
+class Cache {
+ public:
+  virtual ~Cache() = default;
+  virtual Task<Result<std::optional<Cached>>> get(std::string_view key) = 0;
+  /// Sets unless a value with the same or a higher sequence is there; true if it was set.
+  virtual Task<Result<bool>> set_if_newer(std::string_view key, Cached value, Duration ttl) = 0;
+  virtual Task<Result<void>> remove(std::string_view key) = 0;
+  /// To all who are subscribed now; a slow subscriber loses the oldest.
+  virtual Task<Result<void>> publish(std::string_view channel, std::string_view message) = 0;
+  virtual std::unique_ptr<CacheSubscription> subscribe(std::string_view channel) = 0;
+};
+
+}  // namespace mayfly

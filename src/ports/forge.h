@@ -1,0 +1,56 @@
+#pragma once
+// Where source comes from. Webhook bodies are decoded by pure code (domain/webhook); this is the part that reaches out:
+// files and source by git.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/task.h"
+#include "base/result.h"
+
+namespace mayfly {
+
+struct CommitInfo {
+  std::string sha;  // 40 hex digits
+  std::string message;
+  std::string author;
+};
+
+struct SourceFile {
+  std::string path;
+  std::string content;
+};
+
+/// What a build needs of a commit before it is planned.
+struct Snapshot {
+  CommitInfo commit;
+  /// `.ci.yaml`, else every `.ci/*.yaml` by name; empty when there is none.
+  std::vector<SourceFile> pipeline_files;
+};
+
+class Forge {
+ public:
+  virtual ~Forge() = default;
+
+  /// The commit a ref ("refs/heads/main", "main", "v1") names now. Errc::not_found; Errc::unavailable.
+  virtual Task<Result<std::string>> resolve(std::string repo_url, std::string ref) = 0;
+
+  /// Fetches the commit into the local mirror (shallow, once) and reads its pipeline. `ref` is where to look when the
+  /// server refuses to be asked for a sha. Errc::not_found; Errc::too_large; Errc::unavailable.
+  virtual Task<Result<Snapshot>> snapshot(std::string repo_url, std::string sha, std::string ref) = 0;
+
+  /// Paths changed between two commits (renames give both names). An unknown or all-zero `before` gives nullopt.
+  virtual Task<Result<std::optional<std::vector<std::string>>>> changed_paths(std::string repo_url, std::string before,
+                                                                              std::string after) = 0;
+
+  /// "path hash" of every file of the commit that matches one of the globs, in path order: for hash_files.
+  virtual Task<Result<std::vector<std::string>>> tree_hashes(std::string repo_url, std::string sha,
+                                                             std::vector<std::string> globs) = 0;
+
+  /// Where a runner on this machine finds the commit without asking the network: a git repository's directory.
+  virtual Task<Result<std::string>> mirror(std::string repo_url) = 0;
+};
+
+}  // namespace mayfly
