@@ -1,0 +1,67 @@
+#pragma once
+// The seam between what a runner does (sidecar/) and how its job is kept apart from the machine: the sidecar asks for a
+// sandbox with mayfly-init as its first process, and never learns what makes one.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "async/task.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace mayfly {
+
+struct SandboxSpec {
+  AttemptId attempt;
+  std::string image;             // "host", "oci:PATH[:TAG]" or a directory
+  bool network = true;
+  std::int64_t cpu_milli = 1000;
+  std::int64_t memory_bytes = 0; // 0: no limit; so for the other three
+  std::int64_t disk_bytes = 0;
+  std::int64_t pids = 0;
+  std::string attempt_dir;       // exists, mode 0700, ours alone; whatever the sandbox keeps on the host lives below it
+  std::string init_path;         // mayfly-init on the host; static, so it runs in any image
+  /// Handed to mayfly-init as they are: `mayfly-init --control-fd C --log-fd L --workspace INSIDE`. The caller keeps its
+  /// own copies and closes them; the sandbox leaves none open but init's.
+  int control_fd = -1;
+  int log_fd = -1;
+};
+
+struct SandboxPaths {
+  std::string workspace_host;    // the directory the source goes to, as seen from here
+  std::string workspace_inside;  // the same directory as the job sees it
+  uid_t uid = 0;                 // who the job's files must belong to, on the host
+  gid_t gid = 0;
+};
+
+struct SandboxExit {
+  int exit_code = 0;             // of mayfly-init; 128 + signal when one ended it
+  std::string detail;            // a sentence, when the sandbox itself could not start or was torn down
+};
+
+/// One started sandbox. Destroying it kills everything inside, waits for it and frees what it held on the machine (mounts,
+/// cgroup); files below attempt_dir stay.
+class Sandbox {
+ public:
+  virtual ~Sandbox() = default;
+  virtual const SandboxPaths& paths() const = 0;
+  /// Returns when nothing of the sandbox runs any more; at once if that is so already. One wait at a time.
+  virtual Task<Result<SandboxExit>> wait() = 0;
+  /// SIGKILL to everything inside, without waiting.
+  virtual void kill() = 0;
+  /// Did the kernel kill a process inside for memory, so far?
+  virtual bool out_of_memory() const = 0;
+  /// Is, or was, its disk full?
+  virtual bool disk_full() const = 0;
+};
+
+/// Starts `mayfly-init` in a new sandbox. paths() is valid and the workspace exists when it returns; init may still be on its way.
+/// Errc::unsupported: the spec asks for what this machine cannot give. Errc::not_found: no such image.
+/// Errc::unavailable: try another time.
+Task<Result<std::unique_ptr<Sandbox>>> launch_sandbox(Loop loop, SandboxSpec spec);
+
+}  // namespace mayfly
