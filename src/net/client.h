@@ -1,0 +1,95 @@
+#pragma once
+// The HTTP/1.1 client behind every adapter that talks to another program (S3, Vault, Docker, Kubernetes, forges), the
+// runner and the CLI. Connections are kept and used again; nothing is retried that could have happened.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "async/task.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "net/http.h"
+
+namespace mayfly::http {
+
+/// PEM texts. Server certificates are checked against the system's authorities, or `ca` alone if it is given.
+struct ClientTls {
+  std::string ca = {};
+  std::string certificate_chain = {};  // the client's own, with its key, where the server asks for one
+  std::string private_key = {};
+  bool verify = true;             // false only for a server whose identity does not matter
+};
+
+struct ClientOptions {
+  std::size_t max_idle_per_endpoint = 32;
+  std::chrono::milliseconds idle_timeout{30'000};     // an idle connection older than this is not used again
+  std::chrono::milliseconds connect_timeout{10'000};  // name look-up, connect and TLS handshake together
+  std::size_t max_header_bytes = 64 * 1024;
+  ClientTls tls = {};
+};
+
+/// Called once; with a `length` it must write exactly that much, else the body is chunked. An error from it gives the
+/// request up and becomes its result.
+struct BodySource {
+  std::function<Task<Result<void>>(BodyWriter&)> write = {};
+  std::optional<std::uint64_t> length = {};
+};
+
+struct ClientRequest {
+  std::string method = "GET";
+  std::string url = {};  // "https://host/path", "unix:/run/docker.sock:/v1.41/info"
+  Headers headers = {};  // Host, Content-Length, Transfer-Encoding and Connection are the client's
+  std::variant<std::string, BodySource> body = {};
+  Time deadline = Time::max();  // of the whole exchange: connect, send, answer
+  std::size_t max_response_bytes = 16 * 1024 * 1024;  // send() only
+};
+
+struct ClientResponse {
+  int status = 0;
+  Headers headers;
+  std::string body;
+
+  bool ok() const { return status >= 200 && status < 300; }
+};
+
+/// An answer whose body is read as it arrives. Destroyed before its end, the connection is closed.
+class ClientStream {
+ public:
+  virtual ~ClientStream() = default;
+  virtual int status() const = 0;
+  virtual const Headers& headers() const = 0;
+  /// Fills the front of `into`; 0 is the end. Errors as Client::send.
+  virtual Task<Result<std::size_t>> read(std::span<char> into) = 0;
+  /// Replaces the request's deadline: for watches, whose every read has its own.
+  virtual void set_deadline(Time deadline) = 0;
+};
+
+class Client final {
+ public:
+  explicit Client(Loop loop, ClientOptions options = {});
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  /// Any status is a success here; redirects are not followed. Errc::unavailable: not connected, or the connection broke (the
+  /// message names the address; whether a request that was sent happened is then unknown). Errc::timeout: the deadline or
+  /// connect_timeout passed. Errc::too_large: max_response_bytes. Errc::invalid: the URL, or an answer that is not HTTP.
+  /// A kept connection found dead before a byte of the answer is replaced once, for idempotent methods with a string body.
+  Task<Result<ClientResponse>> send(ClientRequest request);
+
+  /// Returns when the head has arrived.
+  Task<Result<std::unique_ptr<ClientStream>>> open(ClientRequest request);
+
+  std::size_t idle_connections() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace mayfly::http
