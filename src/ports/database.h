@@ -3,6 +3,8 @@
 // types. A unit of work is a list of statements handed over whole, so that an adapter may pipeline it, and may carry many
 // units in one physical transaction with one fsync (group commit), while each unit stays atomic by itself.
 
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,11 +27,15 @@ struct Blob {
 /// null, bigint, text, bytea.
 using Value = std::variant<std::monostate, std::int64_t, std::string, Blob>;
 
-inline Value value(std::int64_t n) { return n; }
+template <std::integral T>  // bool too
+Value value(T n) {
+  return std::int64_t(n);
+}
+inline Value value(std::nullptr_t) { return {}; }
+inline Value value(Value v) { return v; }
 inline Value value(std::string s) { return s; }
 inline Value value(std::string_view s) { return std::string(s); }
 inline Value value(const char* s) { return std::string(s); }
-inline Value value(bool b) { return std::int64_t(b); }
 inline Value value(Time t) { return to_micros(t); }
 inline Value value(Fence f) { return f.value; }
 inline Value value(Blob b) { return b; }
@@ -64,7 +70,8 @@ T id_at(const Row& row, std::size_t column) {
 struct Statement {
   std::string_view sql;  // a named constant; lives as long as the program
   std::vector<Value> params;
-  /// The unit is rolled back with Errc::conflict unless exactly this many rows were affected (or returned).
+  /// The unit is rolled back with Errc::conflict unless exactly this many rows were affected by an INSERT, UPDATE or
+  /// DELETE, or returned by a SELECT.
   std::optional<std::int64_t> expect{};
 };
 
@@ -79,26 +86,37 @@ Statement expect_one(std::string_view sql, P&&... params) {
   return Statement{sql, {value(std::forward<P>(params))...}, 1};
 }
 
+inline constexpr std::size_t max_unit_statements = 10'000;
+inline constexpr std::size_t max_unit_bytes = 64 << 20;    // of parameters; past either: Errc::too_large
+inline constexpr std::size_t max_result_bytes = 64 << 20;  // of one statement's rows; past it: Errc::too_large
+
+/// Errc::too_large when the unit passes a limit: what every adapter asks before it takes one.
+Result<void> check_limits(const std::vector<Statement>& unit);
+
+/// The bytes a value holds, as the limits count them.
+std::size_t bytes_of(const Value&);
+
 class Database {
  public:
   virtual ~Database() = default;
 
-  /// One read. Sees every transaction that was acknowledged before it was called.
+  /// One read. Sees every transaction that was acknowledged before it was called. Errc::conflict: an expectation failed.
   virtual Task<Result<Rows>> query(Statement) = 0;
 
-  /// All statements or none, durable when it returns; the rows of each. Errc::conflict: an expectation or a unique
-  /// constraint failed and nothing happened. Errc::unavailable: nothing happened. Errc::timeout: it is not known.
+  /// All statements or none, durable when it returns; the rows of each. Errc::conflict: an expectation, or a unique or
+  /// foreign key, failed and nothing happened. Errc::unavailable: nothing happened, try again. Errc::timeout: it is not
+  /// known whether it happened. Errc::internal: a statement is wrong (its text, its parameters, a check or not-null
+  /// constraint) and nothing happened.
   virtual Task<Result<std::vector<Rows>>> transact(std::vector<Statement> unit) = 0;
 };
 
-/// A numbered step of the schema; applied once, in order, never changed after it has been released.
+/// A numbered step of the schema; applied once, in order, never changed after it has been released. An adapter is opened
+/// with the whole list: it applies what is missing under a lock, each in a transaction of its own, and checks what was
+/// applied before by checksum.
 struct Migration {
-  std::int64_t number;
+  std::int64_t number;  // 1, 2, 3, …
   std::string_view name;
   std::string_view sql;  // statements separated by ';'
 };
-
-/// The schema of this version (adapters run it at start, under a lock, and check what was applied before by checksum).
-const std::vector<Migration>& migrations();
 
 }  // namespace mayfly
