@@ -2,6 +2,7 @@
 // Events between roles. They make things fast, never true: whatever is lost here is found again by the next sweep over
 // the database. At least once, ordered by key, replayable from a position.
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -25,23 +26,32 @@ inline constexpr std::string_view deliveries = "mayfly.deliveries";    // key pr
 struct Message {
   std::string key;
   std::string payload;
-  std::int64_t position = 0;  // set by the bus; grows within a topic
+  std::int64_t position = 0;  // set by the bus; grows in the order in which a subscription polls
 };
 
+/// Key and payload of one message together.
+inline constexpr std::size_t max_message_bytes = 1'000'000;
+
+/// A member of a group. Leaves it when destroyed; what it polled and did not commit goes to another member, or to the next.
 class Subscription {
  public:
   virtual ~Subscription() = default;
-  /// Up to `max` messages in order; empty when `until` passes first.
+  /// Up to `max` messages, those of one key in the order they were published; empty when `until` passes first. One poll
+  /// at a time.
   virtual Task<Result<std::vector<Message>>> poll(std::size_t max, Time until) = 0;
-  /// What a later subscription of the same group need not see again.
+  /// Done with every message this subscription has polled up to and including the one at `position`: the group need not
+  /// see them again.
   virtual Task<Result<void>> commit(std::int64_t position) = 0;
 };
 
 class Bus {
  public:
   virtual ~Bus() = default;
+  /// Accepted, all or none, when it returns. Errc::too_large past max_message_bytes; Errc::unavailable.
   virtual Task<Result<void>> publish(std::string_view topic, std::vector<Message> messages) = 0;
-  /// Each group sees each message (its members divide them). A new group starts at the end.
+  /// Each group sees each message once or more; its members divide them by key. A new group starts at the end, as that is
+  /// when its first poll returns at the latest. A bus keeps messages for a while: a group that falls behind further
+  /// goes on with the oldest that is kept.
   virtual std::unique_ptr<Subscription> subscribe(std::string_view topic, std::string_view group) = 0;
 };
 

@@ -21,7 +21,7 @@ struct Cached {
 class CacheSubscription {
  public:
   virtual ~CacheSubscription() = default;
-  /// The next message, or nothing when `until` passes first.
+  /// The next message, or nothing when `until` passes first. One call at a time.
   virtual Task<std::optional<std::string>> next(Time until) = 0;
 };
 
@@ -29,8 +29,10 @@ class Cache {
  public:
   virtual ~Cache() = default;
   virtual Task<Result<std::optional<Cached>>> get(std::string_view key) = 0;
-  /// Sets unless a value with the same or a higher sequence is there; true if it was set.
+  /// Sets unless a value with the same or a higher sequence is there; true if it was set. The key is gone after `ttl`
+  /// (at least 1 ms, else Errc::invalid).
   virtual Task<Result<bool>> set_if_newer(std::string_view key, Cached value, Duration ttl) = 0;
+  /// Absent is success.
   virtual Task<Result<void>> remove(std::string_view key) = 0;
   /// To all who are subscribed now; a slow subscriber loses the oldest.
   virtual Task<Result<void>> publish(std::string_view channel, std::string_view message) = 0;
