@@ -1,0 +1,145 @@
+#include "adapters/git/git_forge.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#include "adapters/git/libgit2.h"
+#include "adapters/git/local_copy.h"
+#include "adapters/git/reader.h"
+#include "adapters/git/remote.h"
+#include "adapters/git/serial_offload.h"
+#include "domain/webhook/git_names.h"
+
+namespace mayfly {
+namespace {
+
+struct Repo {
+  Repo(RepoUrl address, std::filesystem::path directory, Offload& pool) : url(std::move(address)), mirror(std::move(directory)), serial(pool) {}
+  const RepoUrl url;
+  const Mirror mirror;
+  SerialOffload serial;
+};
+
+Result<void> check_sha(const std::string& sha) {
+  if (!is_commit_sha(sha)) return fail(Errc::invalid, "'" + sha.substr(0, 64) + "' is not a commit: 40 hex digits in lower case are");
+  return {};
+}
+
+Result<void> check_ref(const std::string& ref) {
+  if (!ref.empty() && !is_ref_name(ref)) return fail(Errc::invalid, "'" + ref.substr(0, 100) + "' is not the name of a ref");
+  return {};
+}
+
+bool is_missing(const Error& error) { return error.code == Errc::not_found; }
+
+}  // namespace
+
+struct GitForge::Impl {
+  Impl(Offload& reads_, std::filesystem::path mirrors_, GitOptions options_)
+      : reads(reads_), mirrors(std::move(mirrors_)), options(std::move(options_)), pool(make_thread_offload(options.fetches)) {}
+
+  git2::Library library;
+  Offload& reads;
+  const std::filesystem::path mirrors;
+  const GitOptions options;
+  StopFlag stop;
+  std::mutex mutex;
+  std::map<std::string, std::unique_ptr<Repo>, std::less<>> repos;
+  std::unique_ptr<Offload> pool;   // last: its threads end before what they use
+
+  Result<Repo*> repo(const std::string& address) {
+    std::lock_guard lock(mutex);
+    if (auto known = repos.find(address); known != repos.end()) return known->second.get();
+    TRY_ASSIGN(auto url, parse_repo_url(address));
+    if (url.local && !options.local_repositories)
+      return fail(Errc::forbidden, "repositories on the server's own disk are not allowed here", "use a URL with https:// or ssh://");
+    auto directory = mirrors / url.mirror_name;
+    auto& made = repos[address] = std::make_unique<Repo>(std::move(url), std::move(directory), *pool);
+    return made.get();
+  }
+
+  /// Brings a commit here. In the repository's turn.
+  Result<void> fetch(const Repo& repo, const std::string& sha, const std::string& ref) const {
+    TRY_ASSIGN(auto lock, MirrorLock::take(repo.mirror));
+    if (repo.mirror.has(sha)) return {};
+    TRY(repo.mirror.create());
+    if (repo.url.local) {
+      auto copied = copy_commit(repo.url.local->string(), repo.mirror, sha);
+      if (copied) return repo.mirror.mark(sha, *copied);
+      if (is_missing(copied.error())) return std::unexpected(std::move(copied).error());
+    }
+    return Remote(repo.url, options, stop).fetch(repo.mirror, sha, ref);
+  }
+
+  /// What `read` makes of a commit, fetched first if it is not here.
+  template <class R>
+  Task<Result<R>> with_commit(Repo& repo, std::string sha, std::string ref, std::function<Result<R>()> read) {
+    using Maybe = std::optional<Result<R>>;
+    auto here = co_await offload(reads, [&]() -> Maybe { return repo.mirror.has(sha) ? Maybe(read()) : std::nullopt; });
+    if (here) co_return *std::move(here);
+    co_return co_await offload(repo.serial, [&]() -> Result<R> {
+      TRY(fetch(repo, sha, ref));
+      return read();
+    });
+  }
+};
+
+GitForge::GitForge(Offload& reads, std::filesystem::path mirrors, GitOptions options)
+    : impl_(std::make_unique<Impl>(reads, std::move(mirrors), std::move(options))) {}
+
+GitForge::~GitForge() { stop(); }
+
+void GitForge::stop() { impl_->stop.raise(); }
+
+Task<Result<std::string>> GitForge::resolve(std::string repo_url, std::string ref) {
+  CO_TRY(check_ref(ref));
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  if (is_commit_sha(ref)) co_return ref;
+  co_return co_await offload(*impl_->pool, [&]() -> Result<std::string> {
+    if (repo->url.local) {
+      auto read = read_ref(repo->url.local->string(), ref);
+      if (read || is_missing(read.error())) return read;
+    }
+    return Remote(repo->url, impl_->options, impl_->stop).resolve(ref);
+  });
+}
+
+Task<Result<Snapshot>> GitForge::snapshot(std::string repo_url, std::string sha, std::string ref) {
+  CO_TRY(check_sha(sha));
+  CO_TRY(check_ref(ref));
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  auto directory = repo->mirror.directory().string();
+  co_return co_await impl_->with_commit<Snapshot>(*repo, sha, ref, [&] { return read_snapshot(directory, sha); });
+}
+
+Task<Result<std::optional<std::vector<std::string>>>> GitForge::changed_paths(std::string repo_url, std::string before, std::string after) {
+  using Paths = std::optional<std::vector<std::string>>;
+  CO_TRY(check_sha(after));
+  if (!is_commit_sha(before) || is_zero_sha(before)) co_return Paths();
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  auto directory = repo->mirror.directory().string();
+  auto there = co_await impl_->with_commit<bool>(*repo, before, "", [] { return Result<bool>(true); });
+  if (!there && is_missing(there.error())) co_return Paths();
+  CO_TRY(there);
+  co_return co_await impl_->with_commit<Paths>(*repo, after, "", [&] { return read_changed_paths(directory, before, after); });
+}
+
+Task<Result<std::vector<std::string>>> GitForge::tree_hashes(std::string repo_url, std::string sha, std::vector<std::string> globs) {
+  CO_TRY(check_sha(sha));
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  auto directory = repo->mirror.directory().string();
+  auto wanted = [&](std::string_view path) { return std::ranges::find(globs, path) != globs.end(); };
+  co_return co_await impl_->with_commit<std::vector<std::string>>(*repo, sha, "", [&] { return read_tree_hashes(directory, sha, wanted); });
+}
+
+Task<Result<std::string>> GitForge::mirror(std::string repo_url) {
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  co_return co_await offload(repo->serial, [&]() -> Result<std::string> {
+    TRY_ASSIGN(auto lock, MirrorLock::take(repo->mirror));
+    TRY(repo->mirror.create());
+    return repo->mirror.directory().string();
+  });
+}
+
+}  // namespace mayfly

@@ -1,0 +1,20 @@
+#pragma once
+// How the git adapter may use the machine.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace mayfly {
+
+struct GitOptions {
+  std::string program = "git";
+  std::string ssh_command = "ssh -oBatchMode=yes -oConnectTimeout=10";
+  std::chrono::milliseconds time_limit = std::chrono::minutes(2);   // of one git command
+  std::int64_t max_fetch_bytes = std::int64_t(2) << 30;             // of one fetched pack
+  unsigned fetches = 4;                                             // at once, each of another repository
+  int deepen_to = 200;    // commits of a ref looked through for a commit the server would not give by name
+  bool local_repositories = true;   // false where whoever adds a project must not reach this machine's files
+};
+
+}  // namespace mayfly

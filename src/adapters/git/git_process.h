@@ -1,0 +1,50 @@
+#pragma once
+// Runs the git program so that nothing of this machine leaks into it and nothing it does can last: no shell, a fixed
+// environment, its own process group, a limit on time, on output and on what it may write, and death with its parent.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace mayfly {
+
+inline constexpr std::size_t max_git_output_bytes = 1 << 20;
+inline constexpr std::size_t max_git_errors_bytes = 16 << 10;
+
+/// One that can be raised from any thread: what runs under it is killed, what starts under it later fails at once.
+class StopFlag final {
+ public:
+  StopFlag();
+  ~StopFlag();
+  StopFlag(const StopFlag&) = delete;
+  StopFlag& operator=(const StopFlag&) = delete;
+  void raise();
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+struct GitCommand {
+  std::string program;                    // looked up in PATH
+  std::vector<std::string> arguments;
+  std::vector<std::string> environment;   // "KEY=value", beside what git always gets
+  std::string config;                     // the only configuration read besides the repository's own; may hold secrets
+  std::chrono::milliseconds time_limit{};
+  std::int64_t max_file_bytes = 0;        // of any file it writes
+};
+
+struct GitFinished {
+  int exit_code = 0;
+  std::string output;
+  std::string errors;   // cut at max_git_errors_bytes
+};
+
+/// Blocks until the program has ended. Errc::timeout when killed at its limit; Errc::canceled when stopped; Errc::too_large
+/// when it printed or wrote more than it may; Errc::unavailable when it could not be started.
+Result<GitFinished> run_git(const GitCommand&, const StopFlag&);
+
+}  // namespace mayfly

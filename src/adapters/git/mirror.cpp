@@ -1,0 +1,94 @@
+#include "adapters/git/mirror.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace mayfly {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Runners fetch from here, by any name of a commit.
+constexpr std::string_view config =
+    "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = false\n"
+    "[uploadpack]\n\tallowAnySHA1InWant = true\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
+
+std::unexpected<Error> cannot(std::string_view what, const fs::path& path, std::string_view why) {
+  return fail(Errc::unavailable, "cannot " + std::string(what) + " '" + path.string() + "': " + std::string(why),
+              "is there room on the disk, and may the server write there?");
+}
+
+Result<void> write_file(const fs::path& path, std::string_view text, std::ios::openmode mode = std::ios::trunc) {
+  std::ofstream file(path, std::ios::binary | mode);
+  file << text;
+  file.close();
+  if (!file) return cannot("write", path, std::strerror(errno));
+  return {};
+}
+
+Result<void> rename_file(const fs::path& from, const fs::path& to) {
+  std::error_code ec;
+  fs::rename(from, to, ec);
+  if (ec) return cannot("write", to, ec.message());
+  return {};
+}
+
+}  // namespace
+
+bool Mirror::has(const std::string& sha) const { return ::access((directory_ / ref_of(sha)).c_str(), F_OK) == 0; }
+
+Result<void> Mirror::create() const {
+  if (fs::exists(directory_ / "HEAD")) return {};
+  auto fresh = directory_;
+  fresh += ".new";
+  std::error_code ec;
+  fs::remove_all(fresh, ec);
+  for (auto part : {"objects/pack", "objects/info", "refs/heads", "refs/mayfly"}) {
+    fs::create_directories(fresh / part, ec);
+    if (ec) return cannot("make", fresh / part, ec.message());
+  }
+  TRY(write_file(fresh / "config", config));
+  TRY(write_file(fresh / "HEAD", "ref: refs/heads/none\n"));
+  return rename_file(fresh, directory_);
+}
+
+Result<void> Mirror::mark(const std::string& sha, const std::string& commit) const {
+  TRY(write_file(directory_ / "mark", commit + "\n"));
+  return rename_file(directory_ / "mark", directory_ / ref_of(sha));
+}
+
+Result<void> Mirror::add_shallow(const std::string& commit) const {
+  return write_file(directory_ / "shallow", commit + "\n", std::ios::app);
+}
+
+void Mirror::clean() const {
+  std::error_code ec;
+  fs::remove(directory_ / "shallow.lock", ec);
+  for (auto& entry : fs::directory_iterator(directory_ / "objects/pack", ec))
+    if (entry.path().filename().string().starts_with("tmp_")) fs::remove(entry.path(), ec);
+  for (auto& entry : fs::directory_iterator(directory_ / "refs/mayfly", ec))
+    if (entry.path().extension() == ".lock") fs::remove(entry.path(), ec);
+}
+
+Result<MirrorLock> MirrorLock::take(const Mirror& mirror) {
+  auto path = mirror.directory();
+  path += ".lock";
+  std::error_code ec;
+  fs::create_directories(path.parent_path(), ec);
+  MirrorLock lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (lock.fd_ < 0) return cannot("open", path, std::strerror(errno));
+  while (::flock(lock.fd_, LOCK_EX) != 0)
+    if (errno != EINTR) return cannot("lock", path, std::strerror(errno));
+  return lock;
+}
+
+MirrorLock::~MirrorLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+}  // namespace mayfly

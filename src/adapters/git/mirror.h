@@ -1,0 +1,55 @@
+#pragma once
+// The local bare repository in which fetched commits of one remote wait for their builds. A commit is in it when
+// refs/mayfly/<sha> exists: the ref is written last, keeps git from collecting the commit, and is one stat() to ask for.
+// Commits are shallow: their parents are not here.
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace mayfly {
+
+class Mirror final {
+ public:
+  explicit Mirror(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  Mirror(const Mirror&) = delete;
+  Mirror& operator=(const Mirror&) = delete;
+
+  const std::filesystem::path& directory() const { return directory_; }
+  static std::string ref_of(std::string_view sha) { return "refs/mayfly/" + std::string(sha); }
+
+  /// Whether the commit is here, whole. Any thread.
+  bool has(const std::string& sha) const;
+
+  // The rest is for whoever holds the lock.
+
+  /// Makes the repository if there is none yet, all of it or nothing. Errc::unavailable.
+  Result<void> create() const;
+  /// Says that a commit is here: `commit` is its name, `sha` the name it was asked for by (of a tag object, or the same).
+  Result<void> mark(const std::string& sha, const std::string& commit) const;
+  /// Tells git that the parents of this commit are not here.
+  Result<void> add_shallow(const std::string& commit) const;
+  /// Removes the lock files and half packs a killed git left.
+  void clean() const;
+
+ private:
+  std::filesystem::path directory_;
+};
+
+/// Held while a mirror is written: by this object alone, whatever process asks. Ends with the process.
+class MirrorLock final {
+ public:
+  /// Waits for its turn. Errc::unavailable when the mirror cannot be written.
+  static Result<MirrorLock> take(const Mirror&);
+  MirrorLock(MirrorLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  MirrorLock& operator=(MirrorLock&&) = delete;
+  ~MirrorLock();
+
+ private:
+  explicit MirrorLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,37 @@
+#pragma once
+// What only the git program can do: talk to a remote. The command lines, the configuration they run under, and what git's
+// complaints mean.
+
+#include <optional>
+#include <string>
+
+#include "adapters/git/git_options.h"
+#include "adapters/git/git_process.h"
+#include "adapters/git/mirror.h"
+#include "adapters/git/repo_url.h"
+#include "base/result.h"
+
+namespace mayfly {
+
+class Remote final {
+ public:
+  Remote(const RepoUrl& url, const GitOptions& options, const StopFlag& stop) : url_(url), options_(options), stop_(stop) {}
+
+  /// Fetches the commit, shallow, into the mirror and marks it there: by its name, or through `ref` where the server gives
+  /// no commit by name. Errc::not_found, Errc::forbidden, Errc::too_large, Errc::unavailable.
+  Result<void> fetch(const Mirror& into, const std::string& sha, const std::string& ref) const;
+
+  /// The commit a ref names now; "" is the default branch. Same errors.
+  Result<std::string> resolve(const std::string& ref) const;
+
+ private:
+  const RepoUrl& url_;
+  const GitOptions& options_;
+  const StopFlag& stop_;
+
+  Result<GitFinished> run(std::vector<std::string> arguments) const;
+  Result<void> fetch_one(const Mirror& into, const std::string& what, const std::string& as, int depth) const;
+  Result<void> fetch_through(const Mirror& into, const std::string& sha, const std::string& ref) const;
+};
+
+}  // namespace mayfly
