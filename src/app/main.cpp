@@ -1,0 +1,4 @@
+#include "app/up.h"
+#include "cli/cli.h"
+
+int main(int argc, char** argv) { return mayfly::cli::run(argc, argv, {.up = mayfly::run_up}); }

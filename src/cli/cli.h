@@ -1,0 +1,40 @@
+#pragma once
+// The command line of the program `mayfly`: what was typed becomes one command's options, the command runs, and its
+// verdict becomes the exit code. What only the composition root can do (starting the server) is handed in.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace mayfly {
+
+/// `mayfly up`.
+struct UpOptions {
+  std::string data_dir = {};               // never empty: --data, else $MAYFLY_DATA, else the user's state directory
+  std::string listen = "127.0.0.1:8080";
+  int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
+  std::string log_level = "info";          // debug | info | warn | error
+};
+
+namespace cli {
+
+struct World;
+
+/// What the app layer does for commands; each returns the process's exit code.
+struct Programs {
+  std::function<int(UpOptions)> up;
+};
+
+// Exit codes.
+inline constexpr int done = 0;
+inline constexpr int said_no = 1;      // the build or check failed
+inline constexpr int used_wrongly = 2;
+inline constexpr int unreachable = 3;  // the server could not be reached
+
+int run(int argc, char** argv, const Programs& programs);
+
+/// The same in another world: `arguments` without the program's name.
+int run(const std::vector<std::string>& arguments, World& world, const Programs& programs);
+
+}  // namespace cli
+}  // namespace mayfly
