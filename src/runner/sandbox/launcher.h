@@ -24,6 +24,7 @@ struct SandboxSpec {
   std::int64_t disk_bytes = 0;
   std::int64_t pids = 0;
   std::string attempt_dir;       // exists, mode 0700, ours alone; whatever the sandbox keeps on the host lives below it
+  std::string cache_dir = {};    // unpacked images, disk templates, for all attempts; empty: `sandbox` beside attempt_dir's parent
   std::string init_path;         // mayfly-init on the host; static, so it runs in any image
   /// Handed to mayfly-init as they are: `mayfly-init --control-fd C --log-fd L --workspace INSIDE`. The caller keeps its
   /// own copies and closes them; the sandbox leaves none open but init's.

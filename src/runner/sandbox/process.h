@@ -1,0 +1,20 @@
+#pragma once
+// Runs one of the machine's own tools (mkfs, skopeo, umoci) to its end. Blocking.
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace mayfly {
+
+inline constexpr std::size_t max_tool_output_bytes = 8 << 10;  // the last of it, for error messages
+
+/// `arguments[0]` is looked up in PATH, /usr/sbin and /sbin. Errc::unsupported: there is no such program. Errc::unavailable: it said
+/// no; the message ends with what it printed.
+Result<void> run_tool(const std::vector<std::string>& arguments);
+
+/// Where a program is, or nothing.
+std::string find_program(const std::string& name);
+
+}  // namespace mayfly

@@ -1,0 +1,98 @@
+#include "runner/sandbox/testing/sandbox_fixture.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <stdexcept>
+#include <utility>
+
+namespace mayfly {
+namespace {
+
+std::string read_all(int fd) {
+  std::string text;
+  char buffer[65536];
+  for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, std::size_t(n));
+  return text;
+}
+
+}  // namespace
+
+AttemptId fresh_attempt() {
+  std::array<std::uint8_t, 10> random;
+  if (getrandom(random.data(), random.size(), 0) != ssize_t(random.size())) throw std::runtime_error("no random bytes");
+  return AttemptId{uuid_v7(std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()), random)};
+}
+
+RunningJob::RunningJob(TestLoop& loop, std::unique_ptr<Sandbox> sandbox, int log_fd)
+    : loop_(loop), sandbox_(std::move(sandbox)), log_fd_(log_fd) {}
+
+RunningJob::~RunningJob() {
+  sandbox_.reset();
+  if (log_fd_ >= 0) close(log_fd_);
+}
+
+RunningJob::RunningJob(RunningJob&& other) noexcept
+    : loop_(other.loop_), sandbox_(std::move(other.sandbox_)), log_fd_(std::exchange(other.log_fd_, -1)) {}
+
+std::string RunningJob::read_line() {
+  std::string line;
+  for (char c; read(log_fd_, &c, 1) == 1;) {
+    line += c;
+    if (c == '\n') break;
+  }
+  return line;
+}
+
+JobResult RunningJob::finish() {
+  JobResult result;
+  result.output = read_all(log_fd_);
+  auto ended = loop_.run(sandbox_->wait());
+  if (!ended) throw std::runtime_error(ended.error().message);
+  result.exit_code = ended->exit_code;
+  result.detail = ended->detail;
+  result.out_of_memory = sandbox_->out_of_memory();
+  result.disk_full = sandbox_->disk_full();
+  return result;
+}
+
+SandboxSpec SandboxTest::make_spec() {
+  SandboxSpec spec;
+  spec.attempt = fresh_attempt();
+  spec.network = false;
+  spec.memory_bytes = 256 << 20;
+  spec.disk_bytes = 64 << 20;
+  spec.pids = 64;
+  spec.attempt_dir = data_.file("runners/" + spec.attempt.str());
+  spec.init_path = MAYFLY_TEST_INIT;
+  std::filesystem::create_directories(spec.attempt_dir);
+  std::filesystem::permissions(spec.attempt_dir, std::filesystem::perms::owner_all);
+  return spec;
+}
+
+Result<RunningJob> SandboxTest::try_start(SandboxSpec spec, const std::string& script) {
+  int control[2], log[2];
+  if (pipe2(control, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  spec.control_fd = control[0];
+  spec.log_fd = log[1];
+  auto sandbox = loop_.run(launch_sandbox(loop_.loop(), spec));
+  close(control[0]);
+  close(log[1]);
+  auto written = write(control[1], script.data(), script.size());
+  close(control[1]);
+  if (!sandbox || written != ssize_t(script.size())) close(log[0]);
+  if (!sandbox) return std::unexpected(sandbox.error());
+  if (written != ssize_t(script.size())) throw std::runtime_error("script too long for a pipe");
+  return RunningJob(loop_, *std::move(sandbox), log[0]);
+}
+
+RunningJob SandboxTest::start(SandboxSpec spec, const std::string& script) {
+  auto job = try_start(std::move(spec), script);
+  if (!job) throw std::runtime_error(job.error().message);
+  return *std::move(job);
+}
+
+}  // namespace mayfly

@@ -1,0 +1,58 @@
+#pragma once
+// Runs shell scripts in real sandboxes of this machine.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "runner/sandbox/launcher.h"
+#include "support/run.h"
+#include "support/temp_dir.h"
+
+namespace mayfly {
+
+struct JobResult {
+  int exit_code = -1;
+  std::string output;   // of the script
+  std::string detail;
+  bool out_of_memory = false;
+  bool disk_full = false;
+};
+
+/// A sandbox whose script may not have ended yet.
+class RunningJob final {
+ public:
+  RunningJob(TestLoop& loop, std::unique_ptr<Sandbox> sandbox, int log_fd);
+  ~RunningJob();
+  RunningJob(RunningJob&& other) noexcept;
+
+  Sandbox& sandbox() { return *sandbox_; }
+  /// The script's output up to and with its first line feed, or all of it.
+  std::string read_line();
+  JobResult finish();
+
+ private:
+  TestLoop& loop_;
+  std::unique_ptr<Sandbox> sandbox_;
+  int log_fd_;
+};
+
+class SandboxTest : public testing::Test {
+ protected:
+  /// A spec with small limits, no network and an attempt directory of its own.
+  SandboxSpec make_spec();
+  Result<RunningJob> try_start(SandboxSpec spec, const std::string& script);
+  RunningJob start(SandboxSpec spec, const std::string& script);
+  JobResult run_job(const std::string& script) { return run_job(make_spec(), script); }
+  JobResult run_job(SandboxSpec spec, const std::string& script) { return start(std::move(spec), script).finish(); }
+
+  TempDir data_;
+  TestLoop loop_;
+};
+
+/// Attempts that differ from each other and from those of other test programs.
+AttemptId fresh_attempt();
+
+}  // namespace mayfly
