@@ -1,6 +1,7 @@
 #pragma once
 // Events between roles. They make things fast, never true: whatever is lost here is found again by the next sweep over
-// the database. At least once, ordered by key, replayable from a position.
+// the database. At least once, ordered by key, replayable from a position. What a view refers to
+// stays alive until its task is done.
 
 #include <cstddef>
 #include <cstdint>

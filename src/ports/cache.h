@@ -1,5 +1,6 @@
 #pragma once
-// Fast answers that may be forgotten at any moment. Nothing is true because the cache says so.
+// Fast answers that may be forgotten at any moment. Nothing is true because the cache says so. What a view refers to
+// stays alive until its task is done.
 
 #include <cstdint>
 #include <memory>
