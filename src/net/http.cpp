@@ -132,6 +132,18 @@ std::string_view reason_phrase(int status) {
   }
 }
 
+Task<Result<std::string>> read_all(BodyReader& body) {
+  constexpr std::uint64_t kReserveAtMost = 1024 * 1024;  // a claimed length costs the claimant's bytes, not our memory
+  std::string out;
+  out.reserve(std::min(body.length().value_or(0), kReserveAtMost));
+  std::array<char, 16 * 1024> piece;
+  while (true) {
+    CO_TRY_ASSIGN(auto n, co_await body.read(piece));
+    if (n == 0) co_return out;
+    out.append(piece.data(), n);
+  }
+}
+
 Response text_response(int status, std::string body, std::string_view content_type) {
   Response response{.status = status, .body = std::move(body)};
   response.headers.add("Content-Type", content_type);

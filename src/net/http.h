@@ -93,7 +93,12 @@ class BodyReader {
   /// Fills the front of `into`; 0 is the end. Errc::too_large past the route's limit, Errc::timeout when the sender
   /// stalls, Errc::invalid for broken framing, Errc::unavailable when the sender is gone.
   virtual Task<Result<std::size_t>> read(std::span<char> into) = 0;
+  virtual bool at_end() const = 0;                          // nothing is left, or there was no body
+  virtual std::optional<std::uint64_t> length() const = 0;  // of the whole body, where the sender said so
 };
+
+/// The whole of it. Errors as read().
+Task<Result<std::string>> read_all(BodyReader& body);
 
 /// A body on its way out.
 class BodyWriter {

@@ -28,6 +28,15 @@ struct RouteInfo {
 class Router;
 struct Route;
 
+/// What a request's method and path lead to.
+struct Match {
+  const Route* route = nullptr;
+  std::vector<std::pair<std::string, std::string>> params = {};
+  std::string allow = {};  // the methods the path has, where it has not this one
+
+  const RouteInfo& info() const;
+};
+
 /// The rest of the chain, down to the handler. Valid until the middleware returns.
 class Next final {
  public:
@@ -35,24 +44,17 @@ class Next final {
 
  private:
   friend class Router;
-  Next(const Router& router, const Route& route, std::size_t depth, BodyReader& body)
-      : router_(router), route_(route), depth_(depth), body_(body) {}
+  Next(const Router& router, const Match& match, std::size_t depth, BodyReader& body)
+      : router_(router), match_(match), depth_(depth), body_(body) {}
   const Router& router_;
-  const Route& route_;
+  const Match& match_;
   std::size_t depth_;
   BodyReader& body_;
 };
 
 /// Sees every request, those without a route too: authentication, metrics, logging. Answers itself or calls `next` once.
-using Middleware = std::function<Task<Response>(const RouteInfo& route, Request request, const Next& next)>;
-
-/// What a request's method and path lead to.
-struct Match {
-  const Route* route = nullptr;
-  std::vector<std::pair<std::string, std::string>> params;
-
-  const RouteInfo& info() const;
-};
+/// It runs before the body is read, so an unwelcome sender costs nothing: `request.body` is empty here.
+using Middleware = std::function<Task<Response>(const RouteInfo& route, Request request, Next next)>;
 
 /// Filled before the server starts, and outlives it.
 class Router final {
@@ -79,17 +81,18 @@ class Router final {
   /// no pattern gets one that answers 404, or 405 with Allow. Errc::invalid for wrong escapes.
   Result<Match> match(std::string_view method, std::string_view raw_path) const;
 
-  /// Runs middleware and handler.
+  /// Runs middleware and handler; `match` and `body` outlive the task.
   Task<Response> handle(const Match& match, Request request, BodyReader& body) const;
 
  private:
   friend class Next;
   struct Node;
-  void insert(std::string_view method, std::string_view pattern, std::unique_ptr<Route> route);
+  void insert(std::unique_ptr<Route> route);
+  Task<Response> run(const Match& match, std::size_t depth, Request request, BodyReader& body) const;
 
   std::unique_ptr<Node> root_;
   std::vector<std::unique_ptr<Route>> routes_;
-  std::unique_ptr<Route> not_found_;
+  std::unique_ptr<Route> unmatched_;
   std::vector<Middleware> middleware_;
 };
 

@@ -64,13 +64,15 @@ class SseParser final {
 
  private:
   void end_line(std::vector<SseEvent>& out);
+  void dispatch(std::vector<SseEvent>& out);
+
   std::string line_;
   SseEvent event_;
   bool has_data_ = false;
   bool after_cr_ = false;
   bool at_start_ = true;
-  std::string id_;
-  std::string last_id_;
+  std::string id_;       // of the event being read
+  std::string last_id_;  // of the last one completed
   std::optional<std::chrono::milliseconds> retry_;
 };
 
