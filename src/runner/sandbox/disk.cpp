@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "runner/sandbox/process.h"
-#include "runner/sandbox/unique_fd.h"
+#include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {
 namespace {

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "runner/sandbox/unique_fd.h"
+#include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {
 namespace {

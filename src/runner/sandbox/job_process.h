@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "runner/sandbox/unique_fd.h"
+#include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {
 

@@ -19,7 +19,7 @@
 #include "async/offload.h"
 #include "async/scope.h"
 #include "base/log.h"
-#include "runner/sandbox/cgroup.h"
+#include "adapters/sandbox/cgroup.h"
 #include "runner/sandbox/disk.h"
 #include "runner/sandbox/init_file.h"
 #include "runner/sandbox/job_process.h"

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "async/task.h"
 #include "base/ids.h"
@@ -18,6 +19,7 @@ namespace mayfly {
 struct SandboxSpec {
   AttemptId attempt;
   std::string image;             // "host", "oci:PATH[:TAG]" or a directory
+  std::vector<std::string> image_directories = {};  // images other than "host" must lie below one of these
   bool network = true;
   std::int64_t cpu_milli = 1000;
   std::int64_t memory_bytes = 0; // 0: no limit; so for the other three

@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "runner/sandbox/cgroup.h"
+#include "adapters/sandbox/cgroup.h"
 #include "runner/sandbox/testing/sandbox_fixture.h"
 
 namespace mayfly {

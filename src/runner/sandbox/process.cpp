@@ -10,7 +10,7 @@
 #include <cstring>
 #include <sstream>
 
-#include "runner/sandbox/unique_fd.h"
+#include "adapters/sandbox/unique_fd.h"
 
 extern char** environ;
 

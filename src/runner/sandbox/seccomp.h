@@ -3,7 +3,7 @@
 // than that is answered ENOSYS, so a kernel update does not widen what jobs reach.
 
 #include "base/result.h"
-#include "runner/sandbox/unique_fd.h"
+#include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {
 

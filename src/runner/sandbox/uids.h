@@ -6,7 +6,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "runner/sandbox/unique_fd.h"
+#include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {
 

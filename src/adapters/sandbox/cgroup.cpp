@@ -1,4 +1,4 @@
-#include "runner/sandbox/cgroup.h"
+#include "adapters/sandbox/cgroup.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

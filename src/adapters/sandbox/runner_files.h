@@ -1,0 +1,60 @@
+#pragma once
+// The files by which SandboxExecutor and mayfly-runner know each other, in the attempt's directory (DIR/runners/<attempt>).
+// They outlive both processes: an executor started later learns from them what became of its predecessor's runners.
+//
+//   runner.json   executor → runner: everything it is born with but the boot token, which comes on its standard input,
+//                 as the whole of it
+//   process.json  executor → executor: which process it is (see RunnerProcess)
+//   ended.json    runner → executor: how it ended; written and renamed last. Missing when the process is gone: runner_lost
+//   runner.log    the runner's stdout and stderr, at most max_runner_log_bytes
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "domain/build/reason.h"
+#include "ports/executor.h"
+
+namespace mayfly {
+
+inline constexpr const char* runner_file_name = "runner.json";
+inline constexpr const char* process_file_name = "process.json";
+inline constexpr const char* ended_file_name = "ended.json";
+inline constexpr const char* runner_log_name = "runner.log";
+inline constexpr std::size_t max_runner_file_bytes = 64 << 10;
+
+struct RunnerFile {
+  RunnerSpec spec;                            // boot_token stays empty
+  std::string cache_dir;                      // for SandboxSpec
+  std::vector<std::string> image_directories; // for SandboxSpec
+};
+
+struct EndedFile {
+  Reason reason = Reason::none;  // of RunnerStatus: exit_code when the runner simply ended
+  std::string detail;
+  bool operator==(const EndedFile&) const = default;
+};
+
+/// A process, told apart from a later one of the same number by when it started (clock ticks since boot, and which boot).
+struct RunnerProcess {
+  pid_t pid = 0;
+  std::uint64_t start_ticks = 0;
+  std::string boot_id;
+  bool operator==(const RunnerProcess&) const = default;
+};
+
+std::string to_json(const RunnerFile&);
+std::string to_json(const EndedFile&);
+std::string to_json(const RunnerProcess&);
+/// Errc::corrupt names the field that is wrong.
+Result<RunnerFile> runner_file_from_json(std::string_view);
+Result<EndedFile> ended_file_from_json(std::string_view);
+Result<RunnerProcess> runner_process_from_json(std::string_view);
+
+/// Written beside, synced and renamed: whoever reads it reads all of it or nothing.
+Result<void> write_file_atomically(const std::string& path, std::string_view text);
+/// Errc::not_found; Errc::too_large past max_runner_file_bytes.
+Result<std::string> read_small_file(const std::string& path);
+
+}  // namespace mayfly
