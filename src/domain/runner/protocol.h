@@ -35,27 +35,27 @@ inline constexpr std::size_t max_step_output_bytes = 1 << 20;               // o
 inline constexpr std::size_t max_log_request_bytes = 4 << 20;
 
 struct SourceRef {
-  std::string repository;  // a directory or URL git can fetch from
-  std::string sha;
-  std::string ref;
+  std::string repository = {};  // a directory or URL git can fetch from
+  std::string sha = {};
+  std::string ref = {};
   CheckoutSpec checkout;
   bool operator==(const SourceRef&) const = default;
 };
 
 struct NeededArtifact {
-  std::string id;
-  std::string kind;        // "artifact": one file at `path`; "outputs": a tar of the job's `outputs`, unpacked in the workspace
-  std::string path;
+  std::string id = {};
+  std::string kind = {};        // "artifact": one file at `path`; "outputs": a tar of the job's `outputs`, unpacked in the workspace
+  std::string path = {};
   std::int64_t size = 0;
-  std::string sha256;      // hex
+  std::string sha256 = {};      // hex
   bool operator==(const NeededArtifact&) const = default;
 };
 
 struct NeededJob {
-  std::string name;
-  std::string status;
-  std::map<std::string, std::string> outputs;
-  std::vector<NeededArtifact> artifacts;
+  std::string name = {};
+  std::string status = {};
+  std::map<std::string, std::string> outputs = {};
+  std::vector<NeededArtifact> artifacts = {};
   bool operator==(const NeededJob&) const = default;
 };
 
@@ -71,8 +71,8 @@ struct RunnerJob {
 };
 
 struct StartRequest {
-  std::string boot_token;
-  std::string runner_id;         // who asks: the same runner asking again is answered again, another is refused
+  std::string boot_token = {};
+  std::string runner_id = {};         // who asks: the same runner asking again is answered again, another is refused
 };
 
 struct StartAnswer {
@@ -101,11 +101,11 @@ std::string_view to_string(StepStatus);
 std::optional<StepStatus> step_status_from(std::string_view);
 
 struct StepState {
-  std::string name;
+  std::string name = {};
   StepStatus status = StepStatus::waiting;
-  std::optional<int> exit_code;
-  std::optional<Time> start_time;
-  std::optional<Time> end_time;
+  std::optional<int> exit_code = {};
+  std::optional<Time> start_time = {};
+  std::optional<Time> end_time = {};
   std::int64_t log_start = 0;    // its lines are the log's bytes [log_start, log_end)
   std::int64_t log_end = 0;
   bool operator==(const StepState&) const = default;
@@ -113,13 +113,13 @@ struct StepState {
 
 /// Level, not edge: all steps as they are now.
 struct StepsReport {
-  std::vector<StepState> steps;
+  std::vector<StepState> steps = {};
 };
 
 struct TestFailure {
-  std::string suite;
-  std::string name;
-  std::string message;           // at most 4 KiB
+  std::string suite = {};
+  std::string name = {};
+  std::string message = {};           // at most 4 KiB
   bool operator==(const TestFailure&) const = default;
 };
 
@@ -130,19 +130,19 @@ struct TestReport {
   std::int64_t errors = 0;
   std::int64_t skipped = 0;
   std::int64_t time_ms = 0;
-  std::vector<TestFailure> failed;  // at most 100
+  std::vector<TestFailure> failed = {};  // at most 100
   bool operator==(const TestReport&) const = default;
 };
 
 struct FinishReport {
   Outcome outcome = Outcome::infrastructure;
   Reason reason = Reason::none;
-  std::string detail;            // a sentence: "step 'test' ended with exit code 2"
-  std::optional<int> exit_code;
+  std::string detail = {};            // a sentence: "step 'test' ended with exit code 2"
+  std::optional<int> exit_code = {};
   std::int64_t log_bytes = 0;    // the log's whole length; the server has acknowledged all of it as durable
-  std::vector<StepState> steps;
-  std::map<std::string, std::string> outputs;   // $CI_OUTPUT
-  std::optional<TestReport> tests;
+  std::vector<StepState> steps = {};
+  std::map<std::string, std::string> outputs = {};   // $CI_OUTPUT
+  std::optional<TestReport> tests = {};
   bool operator==(const FinishReport&) const = default;
 };
 

@@ -1,0 +1,176 @@
+#include "runner/init/events.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <ctime>
+
+#include "runner/init/processes.h"
+
+namespace mayfly {
+namespace {
+
+constexpr std::size_t read_bytes = 64 << 10;
+
+std::int64_t micros(clockid_t clock) {
+  timespec t;
+  ::clock_gettime(clock, &t);
+  return t.tv_sec * 1'000'000LL + t.tv_nsec / 1000;
+}
+
+int open_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  sigaddset(&set, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int poll_timeout(Time until) {
+  if (until == Time::max()) return -1;
+  auto left = until - steady_now();
+  if (left <= Duration::zero()) return 0;
+  return static_cast<int>(std::min<std::int64_t>(60'000, left / std::chrono::milliseconds(1) + 1));
+}
+
+}  // namespace
+
+Time steady_now() {
+  static const std::int64_t offset = micros(CLOCK_REALTIME) - micros(CLOCK_MONOTONIC);
+  return from_micros(offset + micros(CLOCK_MONOTONIC));
+}
+
+Events::Events(int control) : control_(control), signals_(open_signals()), buffer_(read_bytes) {
+  ::fcntl(control_, F_SETFL, O_NONBLOCK);
+}
+
+Events::~Events() {
+  ::close(signals_);
+  for (auto& s : streams_) ::close(s.fd);
+}
+
+bool Events::wait(const std::function<bool()>& done, Time until) {
+  while (!done()) {
+    if (steady_now() >= until) return false;
+    turn(until);
+  }
+  return true;
+}
+
+void Events::turn(Time until) {
+  if (log_) until = std::min(until, log_->due());
+  std::vector<pollfd> fds{{control_, short(POLLIN | (outgoing_.empty() ? 0 : POLLOUT)), 0}, {signals_, POLLIN, 0}};
+  if (!log_ || !log_->blocked())
+    for (auto& s : streams_) fds.push_back({s.fd, POLLIN, 0});
+  if (::poll(fds.data(), fds.size(), poll_timeout(until)) > 0) {
+    // Output before the end of its process, and both before what the sidecar wants next.
+    std::set<int> ended;
+    for (std::size_t i = 2; i < fds.size(); ++i)
+      if (fds[i].revents != 0 && !read_stream(streams_[i - 2])) ended.insert(fds[i].fd);
+    std::erase_if(streams_, [&](auto& s) { return ended.contains(s.fd); });
+    if (fds[1].revents != 0) on_signals();
+    if (fds[0].revents != 0) on_control(fds[0].revents);
+  }
+  if (log_) log_->tick(steady_now());
+}
+
+bool Events::read_stream(Stream& s) {
+  auto n = ::read(s.fd, buffer_.data(), buffer_.size());
+  if (n > 0) {
+    if (log_) log_->write(s.step, s.stream, {buffer_.data(), static_cast<std::size_t>(n)}, steady_now());
+    return true;
+  }
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  if (log_) log_->end_stream(s.step, s.stream, steady_now());
+  ::close(s.fd);
+  return false;
+}
+
+void Events::add_stream(int fd, std::uint16_t step, LogStream stream) { streams_.push_back({fd, step, stream}); }
+
+bool Events::has_streams(std::optional<std::uint16_t> step) const {
+  return std::ranges::any_of(streams_, [&](auto& s) { return !step || s.step == *step; });
+}
+
+std::optional<int> Events::take_exit(pid_t pid) {
+  auto exit = exits_.extract(pid);
+  if (exit.empty()) return std::nullopt;
+  return exit.mapped();
+}
+
+void Events::on_signals() {
+  signalfd_siginfo info;
+  while (::read(signals_, &info, sizeof info) == sizeof info)
+    if (info.ssi_signo == SIGTERM && !cancel) cancel = CancelJob{.grace = std::chrono::seconds(10), .outcome = Outcome::canceled};
+  reap();
+}
+
+void Events::reap() {
+  int status;
+  pid_t pid;
+  while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0)
+    if (expected_.erase(pid)) exits_[pid] = status;
+  childless_ = pid < 0 && errno == ECHILD;
+}
+
+void Events::on_control(short events) {
+  if (events & POLLOUT) write_control();
+  if (!(events & (POLLIN | POLLHUP | POLLERR))) return;
+  for (;;) {
+    auto n = ::read(control_, buffer_.data(), buffer_.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) sidecar_gone();
+    incoming_.append(buffer_.data(), static_cast<std::size_t>(n));
+    std::size_t at = 0;
+    for (auto end = incoming_.find('\n'); end != incoming_.npos; end = incoming_.find('\n', at)) {
+      on_message(std::string_view(incoming_).substr(at, end - at));
+      at = end + 1;
+    }
+    incoming_.erase(0, at);
+    if (incoming_.size() > max_control_line_bytes) sidecar_gone();
+  }
+}
+
+void Events::on_message(std::string_view line) {
+  auto message = to_init_from(line);
+  if (!message) sidecar_gone();
+  if (auto* j = std::get_if<InitJob>(&*message)) job = std::move(*j);
+  else if (auto* c = std::get_if<CancelJob>(&*message)) cancel = *c;
+  else answer = std::move(std::get<ConditionAnswer>(*message));
+}
+
+void Events::send(const FromInit& message) {
+  outgoing_ += to_line(message);
+  write_control();
+  if (outgoing_.size() > max_control_backlog_bytes) sidecar_gone();
+}
+
+void Events::write_control() {
+  std::size_t at = 0;
+  while (at < outgoing_.size()) {
+    auto n = ::send(control_, outgoing_.data() + at, outgoing_.size() - at, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) break;
+    if (n <= 0) sidecar_gone();
+    at += static_cast<std::size_t>(n);
+  }
+  outgoing_.erase(0, at);
+}
+
+void Events::sidecar_gone() {
+  kill_all();
+  std::_Exit(1);
+}
+
+}  // namespace mayfly

@@ -1,0 +1,86 @@
+#pragma once
+// Everything init waits for, in one poll(2): the sidecar's messages, the steps' output, the ends of processes, time. The job's
+// course (job.h) is written as a sequence that waits here.
+
+#include <sys/types.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "runner/control/messages.h"
+#include "runner/init/log_writer.h"
+
+namespace mayfly {
+
+inline constexpr std::size_t max_control_backlog_bytes = 16 << 20;  // for a sidecar that reads slowly; beyond it counts as gone
+
+/// Now, by a clock that only moves forward, so that time limits hold when somebody sets the machine's.
+Time steady_now();
+
+class Events final {
+ public:
+  /// Takes over SIGCHLD, SIGTERM and SIGPIPE of the process. `control` stays the caller's.
+  explicit Events(int control);
+  ~Events();
+  Events(const Events&) = delete;
+  Events& operator=(const Events&) = delete;
+
+  /// Handles what comes until `done()`, true, or `until`, false. When the sidecar is gone it does not return: the job's
+  /// processes are killed and this one ends with 1.
+  bool wait(const std::function<bool()>& done, Time until = Time::max());
+
+  void send(const FromInit& message);
+  bool all_sent() const { return outgoing_.empty(); }
+
+  /// From here on output goes to `log`.
+  void set_log(LogWriter* log) { log_ = log; }
+  /// Reads `fd`, and closes it at its end.
+  void add_stream(int fd, std::uint16_t step, LogStream stream);
+  bool has_streams(std::optional<std::uint16_t> step = std::nullopt) const;
+
+  /// The status waitpid(2) gave for `pid`, once.
+  std::optional<int> take_exit(pid_t pid);
+  bool has_exited(pid_t pid) const { return exits_.contains(pid); }
+  /// Starts to remember the end of `pid`; of others it is only made sure that they are reaped.
+  void expect_exit(pid_t pid) { expected_.insert(pid); childless_ = false; }
+  /// Nothing below this process runs any more, as of the last end of a process.
+  bool childless() const { return childless_; }
+
+  std::optional<InitJob> job;                  // set when it has come
+  std::optional<CancelJob> cancel;             // set when it has come; the job's course takes it
+  std::optional<ConditionAnswer> answer;       // likewise
+
+ private:
+  struct Stream {
+    int fd;
+    std::uint16_t step;
+    LogStream stream;
+  };
+  void turn(Time until);
+  void on_control(short events);
+  void on_message(std::string_view line);
+  void on_signals();
+  void reap();
+  bool read_stream(Stream& s);
+  void write_control();
+  [[noreturn]] void sidecar_gone();
+
+  int control_;
+  int signals_;
+  std::string incoming_;
+  std::string outgoing_;
+  std::vector<Stream> streams_;
+  std::vector<char> buffer_;
+  std::set<pid_t> expected_;
+  std::map<pid_t, int> exits_;
+  bool childless_ = true;
+  LogWriter* log_ = nullptr;
+};
+
+}  // namespace mayfly

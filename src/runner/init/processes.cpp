@@ -1,0 +1,164 @@
+#include "runner/init/processes.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <set>
+
+namespace mayfly {
+namespace {
+
+constexpr int pipe_bytes = 256 << 10;  // so that a step seldom waits for us; a wish, the kernel may refuse
+
+struct Pipe {
+  int read = -1;
+  int write = -1;
+};
+
+bool make_pipe(Pipe& p) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return false;
+  p = {ends[0], ends[1]};
+  ::fcntl(p.read, F_SETPIPE_SZ, pipe_bytes);
+  ::fcntl(p.read, F_SETFL, O_NONBLOCK);
+  return true;
+}
+
+void close_pipe(Pipe& p) {
+  if (p.read >= 0) ::close(p.read);
+  if (p.write >= 0) ::close(p.write);
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  for (auto& s : strings) out.push_back(const_cast<char*>(s.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+[[noreturn]] void child(const StepCommand& command, char* const* argv, char* const* envp, int out, int err) {
+  ::setsid();
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::signal(SIGPIPE, SIG_DFL);
+  int null = ::open("/dev/null", O_RDONLY);
+  if (null > 0) {
+    ::dup2(null, 0);
+    ::close(null);
+  }
+  ::dup2(out, 1);
+  ::dup2(err, 2);
+  ::umask(022);
+  const char* what = command.directory.c_str();
+  if (::chdir(what) == 0) {
+    what = argv[0];
+    ::execve(argv[0], argv, envp);
+  }
+  int code = errno == ENOENT ? 127 : 126;
+  ::dprintf(2, "mayfly: cannot run '%s': %s\n", what, std::strerror(errno));
+  ::_exit(code);
+}
+
+/// All processes below this one, by /proc; where this is process 1 of its namespace kill(-1) does it at once.
+std::set<pid_t> descendants() {
+  std::multimap<pid_t, pid_t> children;
+  if (DIR* proc = ::opendir("/proc")) {
+    while (auto* entry = ::readdir(proc)) {
+      pid_t pid = std::atoi(entry->d_name);
+      if (pid <= 0) continue;
+      char path[64], text[512];
+      std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+      int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+      if (fd < 0) continue;
+      auto n = ::read(fd, text, sizeof text - 1);
+      ::close(fd);
+      if (n <= 0) continue;
+      text[n] = 0;
+      const char* after_name = std::strrchr(text, ')');  // the name itself may hold anything
+      char state;
+      int parent;
+      if (after_name && std::sscanf(after_name + 1, " %c %d", &state, &parent) == 2) children.emplace(parent, pid);
+    }
+    ::closedir(proc);
+  }
+  std::set<pid_t> found;
+  std::vector<pid_t> queue{::getpid()};
+  while (!queue.empty()) {
+    auto [from, to] = children.equal_range(queue.back());
+    queue.pop_back();
+    for (; from != to; ++from)
+      if (found.insert(from->second).second) queue.push_back(from->second);
+  }
+  return found;
+}
+
+}  // namespace
+
+StepStarter::StepStarter() : score_fd_(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)) {}
+
+StepStarter::~StepStarter() {
+  if (score_fd_ >= 0) ::close(score_fd_);
+}
+
+void StepStarter::set_score(std::string_view score) {
+  if (score_fd_ < 0) return;
+  [[maybe_unused]] auto n = ::pwrite(score_fd_, score.data(), score.size(), 0);
+}
+
+Result<StepProcess> StepStarter::start(const StepCommand& command) {
+  Pipe out, err;
+  auto failed = [&] {
+    std::string why = std::strerror(errno);
+    close_pipe(out);
+    close_pipe(err);
+    return Result<StepProcess>(fail(Errc::unavailable, "cannot start a process: " + why));
+  };
+  std::vector<std::string> variables;
+  for (auto& [key, value] : command.env) variables.push_back(key + "=" + value);
+  auto argv = pointers(command.argv);
+  auto envp = pointers(variables);
+  if (!make_pipe(out) || !make_pipe(err)) return failed();
+  set_score("500");  // a child is born with its parent's
+  pid_t pid = ::fork();
+  if (pid == 0) child(command, argv.data(), envp.data(), out.write, err.write);
+  auto started = pid > 0 ? Result<StepProcess>(StepProcess{pid, out.read, err.read}) : failed();
+  set_score("0");
+  if (started) {
+    ::close(out.write);
+    ::close(err.write);
+  }
+  return started;
+}
+
+void adopt_orphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+void signal_all(int signal) {
+  if (::getpid() == 1) {
+    ::kill(-1, signal);
+    return;
+  }
+  for (pid_t pid : descendants()) ::kill(pid, signal);
+}
+
+void kill_all() {
+  for (;;) {
+    signal_all(SIGKILL);
+    int status;
+    pid_t pid = ::waitpid(-1, &status, 0);
+    while (pid > 0) pid = ::waitpid(-1, &status, WNOHANG);
+    if (pid < 0 && errno == ECHILD) return;
+  }
+}
+
+}  // namespace mayfly
