@@ -1,0 +1,252 @@
+// What FairShare says of itself: why a job waits, and who has how much.
+
+#include <algorithm>
+#include <queue>
+
+#include "domain/scheduling/explain.h"
+#include "domain/scheduling/fair_share.h"
+
+namespace mayfly::scheduling {
+namespace {
+
+using Kind = WaitReason::Kind;
+
+WaitReason because(Kind kind, std::string sentence) {
+  return {.kind = kind, .place = 0, .line = 0, .sentence = std::move(sentence)};
+}
+
+std::string clock_text(Time t, Time now) {
+  auto text = to_rfc3339(std::chrono::ceil<std::chrono::seconds>(t));
+  auto date = text.substr(0, 10), time = text.substr(11, 8);
+  return to_rfc3339(now).starts_with(date) ? time + " UTC" : date + " " + time + " UTC";
+}
+
+std::string labels_text(const std::vector<std::string>& labels) {
+  return (labels.size() == 1 ? "label " : "labels ") + list_of(labels);
+}
+
+std::string needs_text(const Resources& needs, bool cpu, bool memory) {
+  std::vector<std::string> out;
+  if (cpu) out.push_back(format_cpu(needs.cpu_milli));
+  if (memory) out.push_back(format_memory(needs.memory_bytes));
+  return list_of(out);
+}
+
+/// Foretells the order of an organization's jobs in line, were each to start right away: what Order would do, on copies.
+class Foretelling {
+ public:
+  Foretelling(const std::vector<Index>& jobs, const Tables& t, Time now) : t_(t), now_(now) {
+    std::map<std::tuple<Index, Index, Index>, std::vector<Index>> lines;
+    for (auto job : jobs) lines[{t.jobs[job].project, t.jobs[job].build, t.jobs[job].shape}].push_back(job);
+    for (auto& [where, line] : lines) {
+      auto [project, build, shape] = where;
+      std::ranges::sort(line, std::greater{}, [&](Index job) { return t.jobs[job].key(); });
+      accounts_.try_emplace(project, t.projects[project].account);
+      builds_.try_emplace(build, Standing{t.builds[build].served, t.builds[build].running});
+      lines_.push_back({project, build, std::move(line)});
+    }
+    for (std::size_t i = 0; i < lines_.size(); ++i) queue_.push({rank(i), i});
+  }
+
+  std::optional<JobId> next() {
+    while (!queue_.empty()) {
+      auto [known, i] = queue_.top();
+      queue_.pop();
+      if (auto rank = this->rank(i); rank != known) {
+        queue_.push({rank, i});
+        continue;
+      }
+      auto& line = lines_[i];
+      auto& job = t_.jobs[line.jobs.back()];
+      accounts_.at(line.project).hold(job.needs, t_.growth);
+      ++builds_.at(line.build).running;
+      builds_.at(line.build).served = std::max(builds_.at(line.build).served, now_);
+      line.jobs.pop_back();
+      if (!line.jobs.empty()) queue_.push({rank(i), i});
+      return job.id;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  struct Standing {
+    Time served;
+    int running;
+  };
+  struct Line {
+    Index project, build;
+    std::vector<Index> jobs;  // the first is last
+  };
+
+  Rank rank(std::size_t i) const {
+    auto& line = lines_[i];
+    auto& job = t_.jobs[line.jobs.back()];
+    auto& build = builds_.at(line.build);
+    return {0, accounts_.at(line.project).share(t_.growth, t_.total), Order::turn(job.key(), job.priority, build.served),
+            build.running, job.id};
+  }
+
+  const Tables& t_;
+  Time now_;
+  std::map<Index, Account> accounts_;
+  std::map<Index, Standing> builds_;
+  std::vector<Line> lines_;
+  using Entry = std::pair<Rank, std::size_t>;
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue_;
+};
+
+}  // namespace
+
+const FairShare::Places& FairShare::places(Index organization, Time now) {
+  constexpr auto stale_after = std::chrono::seconds(1);
+  auto& known = places_[organization];
+  bool same = known.facts == facts_ && known.at == now;
+  bool good_enough = known.place.size() > std::size_t(places_exact_up_to) && now - known.at < stale_after;
+  if (same || good_enough) return known;
+  known = {.at = now, .facts = facts_, .place = {}};
+  Foretelling order(order_.jobs_of_organization(organization, t_), t_, now);
+  for (std::optional<JobId> job; (job = order.next());) known.place.emplace(*job, int(known.place.size()) + 1);
+  return known;
+}
+
+WaitReason FairShare::why(JobId id, Time now) {
+  auto known = jobs_.find(id);
+  if (known == jobs_.end()) return because(Kind::unknown, "not waiting for a runner");
+  advance(now);
+  release_due(now);
+  settle_newcomers();
+  auto& job = t_.jobs[known->second];
+  auto out = reason(job, now);
+  if (job.state != JobState::ready) return out;
+  auto& organization = t_.organizations[job.organization];
+  auto& line = places(job.organization, now);
+  auto place = line.place.find(id);
+  if (place == line.place.end()) return out;
+  out.place = place->second;
+  out.line = int(line.place.size());
+  out.sentence = ordinal(out.place) + " of " + std::to_string(out.line) + " in " + organization.name + "; " + out.sentence;
+  return out;
+}
+
+WaitReason FairShare::reason(const Job& job, Time now) const {
+  if (job.state == JobState::running) return because(Kind::running, "running in " + pools_[job.pool].state.name);
+  if (t_.shapes[job.shape].able.empty()) return impossible(t_.shapes[job.shape]);
+  if (job.state == JobState::delayed)
+    return because(Kind::not_before, "not before " + clock_text(job.not_before, now) + " (retry backoff)");
+  if (job.state == JobState::gated) {
+    auto& group = groups_[job.group];
+    return because(Kind::max_parallel, "max_parallel " + std::to_string(group.max_parallel) + " of " + group.name + ": " +
+                                           std::to_string(group.running) + " running");
+  }
+  auto& organization = t_.organizations[job.organization];
+  if (above_max_share(organization, job.needs)) {
+    char percent[16];
+    std::snprintf(percent, sizeof percent, "%.3g %%", organization.share.max_share * 100);
+    return because(Kind::max_share, organization.name + " holds as much as it may, " + percent + " of all runners");
+  }
+  return room_for(job);
+}
+
+WaitReason FairShare::room_for(const Job& job) const {
+  auto& shape = t_.shapes[job.shape];
+  if (pool_for(job.shape) != none) return because(Kind::turn, "a runner is free; those before it go first");
+  for (auto pool : shape.able)
+    if (job.needs.fits_in(pools_[pool].free()))
+      return because(Kind::capacity, pools_[pool].state.name + " is kept free for a job that needs " +
+                                         needs_text(pools_[pool].reserved, true, true));
+  auto labels = shape.shape.labels.empty() ? std::string() : " with " + labels_text(shape.shape.labels);
+  bool cpu = true, memory = true;
+  for (auto pool : shape.able) {
+    auto free = pools_[pool].free();
+    cpu = cpu && job.needs.cpu_milli > free.cpu_milli;
+    memory = memory && job.needs.memory_bytes > free.memory_bytes;
+  }
+  auto needs = needs_text(job.needs, cpu || !memory, memory || !cpu);
+  bool slots_only = std::ranges::all_of(shape.able, [&](Index pool) {
+    auto free = pools_[pool].free();
+    return job.needs.cpu_milli <= free.cpu_milli && job.needs.memory_bytes <= free.memory_bytes;
+  });
+  if (slots_only) return because(Kind::capacity, "a free slot in a pool" + labels);
+  return because(Kind::capacity, "a runner with " + (labels.empty() ? needs : labels.substr(6) + " and " + needs));
+}
+
+WaitReason FairShare::impossible(const ShapeClass& row) const {
+  auto& shape = row.shape;
+  std::vector<const PoolState*> open, suitable;
+  bool draining = false;
+  for (Index i = 0; i < pools_.size(); ++i) {
+    auto& pool = pools_[i];
+    bool suits = pool.present && offers_labels(pool.state, shape) && offers_isolation(pool.state, shape);
+    draining = draining || (suits && pool.state.draining);
+    if (pool.open()) open.push_back(&pool.state);
+    if (pool.open() && suits) suitable.push_back(&pool.state);
+  }
+  if (suitable.empty()) {
+    if (draining) return because(Kind::no_pool, "every pool that could run it is draining");
+    if (open.empty()) return because(Kind::no_pool, "no pool is connected");
+    std::vector<std::string> missing;
+    for (auto& label : shape.labels)
+      if (std::ranges::none_of(open, [&](auto* pool) { return holds(pool->labels, label); }))
+        missing.push_back(label);
+    if (!missing.empty()) return because(Kind::no_pool, "no pool has " + labels_text(missing));
+    if (std::ranges::none_of(open, [&](auto* pool) { return offers_isolation(*pool, shape); }))
+      return because(Kind::no_pool, "no pool offers isolation " + shape.isolation);
+    auto what = labels_text(shape.labels);
+    if (!shape.isolation.empty()) what += " and isolation " + shape.isolation;
+    return because(Kind::no_pool, "no single pool has " + what);
+  }
+  Resources largest;
+  for (auto* pool : suitable) {
+    largest.cpu_milli = std::max(largest.cpu_milli, pool->capacity.cpu_milli);
+    largest.memory_bytes = std::max(largest.memory_bytes, pool->capacity.memory_bytes);
+    largest.slots = std::max(largest.slots, pool->capacity.slots);
+  }
+  bool cpu = row.needs.cpu_milli > largest.cpu_milli, memory = row.needs.memory_bytes > largest.memory_bytes;
+  if (largest.slots < 1) return because(Kind::too_large, "no pool that could run it has a slot");
+  if (cpu || memory)
+    return because(Kind::too_large,
+                   "needs " + needs_text(row.needs, cpu, memory) + "; the largest pool has " + needs_text(largest, cpu, memory));
+  return because(Kind::too_large, "needs " + needs_text(row.needs, true, true) + "; no single pool has both");
+}
+
+std::vector<OrganizationStatistics> FairShare::statistics(Time now) {
+  advance(now);
+  std::vector<OrganizationStatistics> out;
+  for (auto& [id, index] : organizations_) {
+    auto& row = t_.organizations[index];
+    out.push_back({.organization = id,
+                   .name = row.name,
+                   .waiting = row.waiting,
+                   .running = row.running,
+                   .held_share = row.account.held_share(t_.total),
+                   .usage_share = row.account.past_share(t_.growth, t_.total)});
+  }
+  std::ranges::sort(out, {}, &OrganizationStatistics::organization);
+  return out;
+}
+
+UsageSnapshot FairShare::usage(Time now) {
+  advance(now);
+  settle_newcomers();
+  UsageSnapshot out{.at = now, .floor = contenders_.floor / t_.growth, .records = {}};
+  for (auto& [id, index] : organizations_) {
+    auto& row = t_.organizations[index];
+    out.records.push_back({.organization = id,
+                           .project = {},
+                           .used = row.account.used(t_.growth),
+                           .floor = row.projects.floor / t_.growth,
+                           .contending = row.standing.contending > 0});
+  }
+  for (auto& [id, index] : projects_) {
+    auto& row = t_.projects[index];
+    out.records.push_back({.organization = t_.organizations[row.organization].id,
+                           .project = id,
+                           .used = row.account.used(t_.growth),
+                           .floor = 0,
+                           .contending = row.standing.contending > 0});
+  }
+  std::ranges::sort(out.records, {}, [](auto& r) { return std::pair(r.organization, r.project); });
+  return out;
+}
+
+}  // namespace mayfly::scheduling
