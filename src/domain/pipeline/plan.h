@@ -24,8 +24,8 @@ struct StepSpec {
   std::string name;            // shown to people; the command's first line if it has none
   std::string run;             // the script
   std::string shell;           // "sh", "bash" or a path; empty: bash if the image has it, else sh
-  Env env;                     // expressions already evaluated
-  std::string condition;       // `if`, evaluated in the runner before the step; empty: success()
+  Env env;                     // in a plan: only needs.* is left in it, for resolve_env (planner.h); a runner gets plain values
+  std::string condition;       // `if`, for decide_step (planner.h) in the runner; empty: success()
   std::optional<Duration> timeout;
   bool finally = false;        // from `finally`: runs whatever happened
 
@@ -64,7 +64,7 @@ struct JobSpec {
   std::map<std::string, std::string> matrix;
   int max_parallel = 0;        // of its matrix, 0: no limit
   bool fail_fast = true;       // of its matrix
-  std::string condition;       // `if`: evaluated when its needs have ended; empty: success()
+  std::string condition;       // `if`, for decide_job (planner.h) when its needs have ended; empty: success()
   bool skipped = false;        // left out when planned (filters); reports `skipped`
   std::string skip_reason;     // a sentence
   std::string image = "host";
@@ -75,7 +75,7 @@ struct JobSpec {
   std::int64_t disk_bytes = std::int64_t(4) << 30;
   Duration timeout = std::chrono::minutes(60);
   RetrySpec retry;
-  Env env;
+  Env env;                     // as StepSpec::env
   std::vector<StepSpec> steps;         // `finally` steps last
   std::vector<std::string> secrets;
   std::vector<std::string> outputs;    // paths handed to the jobs that need it
@@ -113,16 +113,16 @@ std::string to_string(const Diagnostic&);
 /// What happened, as far as a pipeline may ask.
 struct TriggerEvent {
   std::string event = "push";          // push | pull_request | schedule | manual
-  std::string ref;                     // refs/heads/main, refs/tags/v1, refs/pull/7/head
-  std::string sha;
-  std::string base_ref;                // of a pull request: the branch it wants to go to ("main")
-  std::optional<std::int64_t> pull_request;
+  std::string ref = {};                     // refs/heads/main, refs/tags/v1, refs/pull/7/head
+  std::string sha = {};
+  std::string base_ref = {};                // of a pull request: the branch it wants to go to ("main")
+  std::optional<std::int64_t> pull_request = {};
   bool fork = false;
-  std::map<std::string, std::string> inputs;
+  std::map<std::string, std::string> inputs = {};
   /// nullopt: not known, every path filter matches.
-  std::optional<std::vector<std::string>> changed_paths;
+  std::optional<std::vector<std::string>> changed_paths = {};
   /// For hash_files(): "path hash" lines, see Forge::tree_hashes. Looked up by the glob as written.
-  std::map<std::string, std::string> file_hashes;
+  std::map<std::string, std::string> file_hashes = {};
 
   bool operator==(const TriggerEvent&) const = default;
 };

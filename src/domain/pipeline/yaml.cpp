@@ -1,0 +1,299 @@
+// The only file that sees libfyaml.
+#include "domain/pipeline/yaml.h"
+
+#include <libfyaml.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+
+namespace mayfly {
+namespace {
+
+constexpr std::size_t node_overhead_bytes = 16;
+
+/// The byte that begins the first malformed sequence or forbidden control character, or npos.
+std::size_t first_bad_byte(std::string_view s) {
+  for (std::size_t i = 0; i < s.size();) {
+    auto c = static_cast<unsigned char>(s[i]);
+    if (c < 0x80) {
+      if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) return i;
+      ++i;
+      continue;
+    }
+    std::size_t n = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    if (n == 0 || i + n > s.size()) return i;
+    char32_t code = c & (0xff >> (n + 1));
+    for (std::size_t k = 1; k < n; ++k) {
+      auto next = static_cast<unsigned char>(s[i + k]);
+      if ((next & 0xc0) != 0x80) return i;
+      code = code << 6 | (next & 0x3f);
+    }
+    if ((n == 3 && code < 0x800) || (n == 4 && (code < 0x10000 || code > 0x10ffff)) || (code >= 0xd800 && code < 0xe000)) return i;
+    i += n;
+  }
+  return s.npos;
+}
+
+Mark mark_at(std::string_view text, std::size_t offset) {
+  auto before = text.substr(0, offset);
+  auto line = std::ranges::count(before, '\n');
+  auto newline = before.rfind('\n');
+  auto column = newline == before.npos ? before.size() : before.size() - newline - 1;
+  return {int(line) + 1, int(column) + 1};
+}
+
+struct Free {
+  void operator()(fy_parser* p) const { fy_parser_destroy(p); }
+  void operator()(fy_diag* d) const { fy_diag_destroy(d); }
+};
+
+class Reader {
+ public:
+  Reader(const std::string& file, std::string_view text, const YamlLimits& limits, Problems& problems)
+      : file_(file), text_(text), limits_(limits), problems_(problems) {
+    fy_diag_cfg quiet;
+    fy_diag_cfg_default(&quiet);
+    quiet.fp = nullptr;
+    diag_.reset(fy_diag_create(&quiet));
+    fy_diag_set_collect_errors(diag_.get(), true);
+    fy_parse_cfg config{};
+    config.flags = fy_parse_cfg_flags(int(FYPCF_QUIET) | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE |
+                                      FYPCF_ALLOW_DUPLICATE_KEYS);
+    config.diag = diag_.get();
+    parser_.reset(fy_parser_create(&config));
+    fy_parser_set_string(parser_.get(), text.data(), text.size());
+  }
+
+  Document read() {
+    document_.root = make({1, 1});
+    int documents = 0;
+    while (!stopped_) {
+      auto* event = fy_parser_parse(parser_.get());
+      if (!event) break;
+      if (event->type == FYET_DOCUMENT_START && ++documents == 2) {
+        problem(where(event), "a second document begins here", "a pipeline is one document: remove the `---`");
+        stopped_ = true;
+      } else {
+        take(event);
+      }
+      fy_parser_event_free(parser_.get(), event);
+    }
+    if (!stopped_) report_syntax_error();
+    document_.complete = !stopped_ && !fy_parser_get_stream_error(parser_.get());
+    return std::move(document_);
+  }
+
+ private:
+  struct Open {
+    Node* node;
+    const Node* key = nullptr;  // of a map: read, its value not yet
+    bool merge = false;
+    std::vector<std::pair<const Node*, Mark>> merges;
+    std::unordered_map<std::string_view, Mark> keys;
+    std::string anchor;
+  };
+
+  void problem(Mark at, std::string message, std::string hint = {}) { problems_.add(file_, at, std::move(message), std::move(hint)); }
+
+  Mark where(fy_event* event) const {
+    auto* mark = fy_event_start_mark(event);
+    if (!mark) return last_;
+    return {mark->line + 1, mark->column + 1};
+  }
+
+  Node* make(Mark at) {
+    auto& node = document_.nodes.emplace_back();
+    node.at = at;
+    node.plain = true;
+    node.expanded_bytes = node_overhead_bytes;
+    return &node;
+  }
+
+  void take(fy_event* event) {
+    switch (event->type) {
+      case FYET_SCALAR: return scalar(event);
+      case FYET_ALIAS: return alias(event);
+      case FYET_MAPPING_START: return open(event, Node::Kind::map);
+      case FYET_SEQUENCE_START: return open(event, Node::Kind::list);
+      case FYET_MAPPING_END:
+      case FYET_SEQUENCE_END: return close();
+      default: return;
+    }
+  }
+
+  static std::string text_of(fy_token* token) {
+    std::size_t size = 0;
+    auto* text = token ? fy_token_get_text(token, &size) : nullptr;
+    return text ? std::string(text, size) : std::string();
+  }
+
+  void scalar(fy_event* event) {
+    auto* token = event->scalar.value;
+    last_ = where(event);
+    auto* node = make(last_);
+    node->text = text_of(token);
+    node->plain = !token || fy_token_scalar_style(token) == FYSS_PLAIN;
+    node->expanded_bytes += node->text.size();
+    if (!event->scalar.tag_implicit) tag(event, node);
+    locate_expressions(event, node);
+    add(node, text_of(event->scalar.anchor));
+  }
+
+  void tag(fy_event* event, Node* node) {
+    auto* token = fy_event_get_tag_token(event);
+    if (!token) return;
+    auto text = text_of(token);
+    if (text == "!" || text == "tag:yaml.org,2002:str") node->plain = false;
+    else if (!text.starts_with("tag:yaml.org,2002:"))
+      problem(where(event), "the tag '" + text + "' has no meaning in a pipeline", "remove it");
+  }
+
+  void locate_expressions(fy_event* event, Node* node) {
+    auto* begin = fy_event_start_mark(event);
+    auto* end = fy_event_end_mark(event);
+    if (!begin || !end || end->input_pos > text_.size() || begin->input_pos > end->input_pos) return;
+    auto source = text_.substr(begin->input_pos, end->input_pos - begin->input_pos);
+    node->verbatim = source == node->text;
+    if (!node->text.contains("${{")) return;
+    Mark at = node->at;
+    for (std::size_t i = 0; i < source.size(); ++i) {
+      if (source.substr(i).starts_with("${{")) node->expressions.push_back(at);
+      if (source[i] == '\n') at = {at.line + 1, 1};
+      else if ((source[i] & 0xc0) != 0x80) ++at.column;
+    }
+  }
+
+  void alias(fy_event* event) {
+    auto name = text_of(event->alias.anchor);
+    last_ = where(event);
+    auto found = anchors_.find(name);
+    if (found == anchors_.end()) {
+      problem(last_, "there is no anchor '&" + name + "' before this alias", "write '&" + name + "' on the value it stands for");
+      return add(make(last_), {});
+    }
+    if (!charge(found->second->expanded_bytes, last_)) return;
+    add(found->second, {});
+  }
+
+  bool charge(std::size_t bytes, Mark at) {
+    expanded_ += bytes;
+    if (text_.size() + expanded_ <= limits_.expansion_bytes) return true;
+    problem(at, "aliases expand this file beyond " + std::to_string(limits_.expansion_bytes) + " bytes (limit: expansion)",
+            "use fewer aliases of aliases");
+    stopped_ = true;
+    return false;
+  }
+
+  void open(fy_event* event, Node::Kind kind) {
+    last_ = where(event);
+    if (open_.size() >= limits_.depth) {
+      problem(last_, "nested deeper than " + std::to_string(limits_.depth) + " levels (limit: depth)");
+      stopped_ = true;
+      return;
+    }
+    auto* node = make(last_);
+    node->kind = kind;
+    node->plain = false;
+    tag(event, node);
+    auto& opened = open_.emplace_back();
+    opened.node = node;
+    auto* anchor = fy_event_get_anchor_token(event);
+    if (anchor) opened.anchor = text_of(anchor);
+  }
+
+  void close() {
+    auto done = std::move(open_.back());
+    open_.pop_back();
+    for (auto& [source, at] : done.merges) merge(done, source, at);
+    add(done.node, done.anchor);
+  }
+
+  /// Puts a finished value where it belongs: into the list or map around it, or at the top.
+  void add(const Node* node, const std::string& anchor) {
+    if (!anchor.empty()) anchors_[anchor] = node;
+    if (open_.empty()) {
+      document_.root = node;
+      return;
+    }
+    auto& parent = open_.back();
+    parent.node->expanded_bytes += node->expanded_bytes;
+    if (parent.node->is_list()) {
+      parent.node->items.push_back(node);
+    } else if (!parent.key) {
+      key(parent, node);
+    } else {
+      if (parent.merge) parent.merges.emplace_back(node, parent.key->at);
+      else parent.node->entries.push_back({parent.key, node});
+      parent.key = nullptr;
+    }
+  }
+
+  void key(Open& map, const Node* node) {
+    if (!node->is_scalar()) {
+      problem(node->at, "a key must be text, this is " + std::string(node->describe()));
+      node = make(node->at);
+    }
+    map.key = node;
+    map.merge = node->plain && node->text == "<<";
+    if (map.merge) return;
+    auto [first, is_new] = map.keys.emplace(node->text, node->at);
+    if (!is_new)
+      problem(node->at, "the key '" + node->text + "' is here twice; the first is on line " + std::to_string(first->second.line),
+              "remove or rename one of them");
+  }
+
+  void merge(Open& into, const Node* source, Mark at) {
+    std::vector<const Node*> maps;
+    if (source->is_map()) maps.push_back(source);
+    else if (source->is_list()) maps = source->items;
+    if (maps.empty() || !std::ranges::all_of(maps, &Node::is_map))
+      return problem(at, "'<<' merges maps, this is " + std::string(source->describe()), "write `<<: *anchor` or `<<: [*one, *other]`");
+    for (auto* map : maps)
+      for (auto& entry : map->entries)
+        if (into.keys.emplace(entry.key->text, entry.key->at).second) into.node->entries.push_back(entry);
+  }
+
+  void report_syntax_error() {
+    if (!fy_parser_get_stream_error(parser_.get())) return;
+    void* position = nullptr;
+    if (auto* error = fy_diag_errors_iterate(diag_.get(), &position))
+      return problem({std::max(error->line, 1), std::max(error->column, 1)}, "not YAML: " + std::string(error->msg ? error->msg : "?"));
+    problem(last_, "not YAML from here on");
+  }
+
+  const std::string& file_;
+  std::string_view text_;
+  const YamlLimits& limits_;
+  Problems& problems_;
+  std::unique_ptr<fy_diag, Free> diag_;
+  std::unique_ptr<fy_parser, Free> parser_;
+  Document document_;
+  std::vector<Open> open_;
+  std::map<std::string, const Node*> anchors_;
+  std::size_t expanded_ = 0;
+  Mark last_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+Document read_yaml(const std::string& file, std::string_view text, const YamlLimits& limits, Problems& problems) {
+  Document empty;
+  empty.nodes.emplace_back().plain = true;
+  empty.root = &empty.nodes.back();
+  if (text.size() > limits.file_bytes) {
+    problems.add(file, {}, "the file has " + std::to_string(text.size()) + " bytes, more than " + std::to_string(limits.file_bytes) +
+                               " (limit: file)");
+    return empty;
+  }
+  if (auto bad = first_bad_byte(text); bad != text.npos) {
+    problems.add(file, mark_at(text, bad), "a byte that is not UTF-8 text", "save the file as UTF-8");
+    return empty;
+  }
+  return Reader(file, text, limits, problems).read();
+}
+
+}  // namespace mayfly
