@@ -125,7 +125,7 @@ Result<RunnerProcess> runner_process_from_json(std::string_view text) {
 Result<void> write_file_atomically(const std::string& path, std::string_view text) {
   auto partial = path + ".partial";
   UniqueFd fd(open(partial.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600));
-  if (!fd || write(fd.get(), text.data(), text.size()) != ssize_t(text.size()) || fdatasync(fd.get()) != 0 || rename(partial.c_str(), path.c_str()) != 0)
+  if (!fd || write(fd.get(), text.data(), text.size()) != ssize_t(text.size()) || rename(partial.c_str(), path.c_str()) != 0)
     return fail(Errc::unavailable, "cannot write " + path + ": " + std::strerror(errno));
   return {};
 }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -15,6 +14,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+
+#include "adapters/sandbox/clone.h"
 
 namespace mayfly {
 namespace {
@@ -100,13 +101,6 @@ void arrange_descriptors(const Layout& layout) {
   if (!ok) give_up(layout, Stage::descriptors);
 }
 
-void restore_signals() {
-  for (int signal = 1; signal < NSIG; ++signal) std::signal(signal, SIG_DFL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
 [[noreturn]] void child_main(const Layout& layout) {
   die_with_parent(layout);
   restore_signals();
@@ -124,18 +118,6 @@ void restore_signals() {
   char* no_environment[] = {nullptr};
   execve(layout.arguments[0], layout.arguments.data(), no_environment);
   give_up(layout, Stage::exec);
-}
-
-pid_t clone_child(int unified_cgroup, int* pidfd) {
-  clone_args args{};
-  args.flags = CLONE_PIDFD;
-  args.pidfd = reinterpret_cast<std::uintptr_t>(pidfd);
-  args.exit_signal = SIGCHLD;
-  if (unified_cgroup >= 0) {
-    args.flags |= CLONE_INTO_CGROUP;
-    args.cgroup = unsigned(unified_cgroup);
-  }
-  return pid_t(syscall(SYS_clone3, &args, sizeof args));
 }
 
 std::string describe(const JobProcess& job, const Failure& failure) {
@@ -167,7 +149,7 @@ Result<SpawnedJob> spawn_job(const JobProcess& job) {
   std::snprintf(layout.gid_map, sizeof layout.gid_map, "0 %u 1", getgid());
 
   int pidfd = -1;
-  pid_t pid = clone_child(job.unified_cgroup, &pidfd);
+  pid_t pid = clone_process(0, job.unified_cgroup, &pidfd);
   if (pid == 0) child_main(layout);
   if (pid < 0) return fail(Errc::unavailable, std::string("sandbox: cannot start a process: ") + std::strerror(errno));
   return SpawnedJob{pid, UniqueFd(pidfd), std::move(readable)};
