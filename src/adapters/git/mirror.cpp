@@ -57,8 +57,8 @@ Result<void> Mirror::create() const {
   return rename_file(fresh, directory_);
 }
 
-Result<void> Mirror::mark(const std::string& sha, const std::string& commit) const {
-  TRY(write_file(directory_ / "mark", commit + "\n"));
+Result<void> Mirror::mark(const std::string& sha) const {
+  TRY(write_file(directory_ / "mark", sha + "\n"));
   return rename_file(directory_ / "mark", directory_ / ref_of(sha));
 }
 

@@ -113,7 +113,7 @@ Result<void> Remote::fetch_through(const Mirror& into, const std::string& sha, c
   const std::string found = "refs/mayfly/through";
   for (int depth : {1, options_.deepen_to}) {
     TRY(fetch_one(into, ref, found, depth));
-    if (holds_commit(into, sha)) return into.mark(sha, sha);
+    if (holds_commit(into, sha)) return into.mark(sha);
   }
   return fail(Errc::not_found, "commit " + sha + " is not among the last " + std::to_string(options_.deepen_to) + " of " + ref + " at '" + url_.text + "'",
               "was it pushed over? The server gives no commit by its name");
