@@ -19,7 +19,8 @@ std::vector<std::string> kill_during(const std::function<void(const Acknowledge&
 /// Runs `check` in a forked child, as the unprivileged user nobody when the test is root. True if it returned true.
 bool passes_unprivileged(const std::function<bool()>& check);
 
-/// The same, with a limit on how large a file it may write.
-bool passes_with_file_limit(std::size_t bytes, const std::function<bool()>& check);
+/// Runs `check` in a forked child that sees a disk of its own, with `bytes` of room, mounted on `folder`. True if it
+/// returned true.
+bool passes_on_small_disk(std::size_t bytes, const std::string& folder, const std::function<bool()>& check);
 
 }  // namespace mayfly
