@@ -4,7 +4,7 @@
   git_http_server.py ROOT [--old] [--login USER:PASSWORD]
 
 --old speaks protocol 0, in which a server gives no commit that no ref names. While a file ROOT/stall exists, answers with a
-pack stop after their first 512 bytes and hang until the client is gone, which ROOT/gone then says.
+pack stop 20 bytes before their end and hang until the client is gone, which ROOT/gone then says.
 """
 import argparse
 import base64
@@ -63,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if b"PACK" in content and (options.root / "stall").exists():
-            self.stall(content[:512])
+            self.stall(content[:-20])
         else:
             self.wfile.write(content)
 
@@ -98,8 +98,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return subprocess.run(["git", "http-backend"], input=body, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-server.daemon_threads = True
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass  # clients that hang up are part of the tests
+
+
+server = Server(("127.0.0.1", 0), Handler)
 print(server.server_port, flush=True)
 try:
     server.serve_forever()

@@ -31,8 +31,8 @@ class Mirror final {
   Result<void> mark(const std::string& sha) const;
   /// Tells git that the parents of this commit are not here.
   Result<void> add_shallow(const std::string& commit) const;
-  /// Removes the lock files and half packs a killed git left.
-  void clean() const;
+  /// Removes the lock files and half packs that a git killed while it fetched `sha`, or anything else, left.
+  void clean(const std::string& sha) const;
 
  private:
   std::filesystem::path directory_;

@@ -120,11 +120,10 @@ Result<void> Remote::fetch_through(const Mirror& into, const std::string& sha, c
 }
 
 Result<void> Remote::fetch(const Mirror& into, const std::string& sha, const std::string& ref) const {
+  into.clean(sha);
   auto fetched = fetch_one(into, sha, Mirror::ref_of(sha), 1);
-  if (!fetched && fetched.error().code == Errc::not_found && !ref.empty()) {
-    if (auto through = fetch_through(into, sha, ref); through) return {};
-  }
-  if (!fetched) into.clean();
+  if (!fetched && fetched.error().code == Errc::not_found && !ref.empty()) fetched = fetch_through(into, sha, ref);
+  if (!fetched) into.clean(sha);
   return fetched;
 }
 
