@@ -29,6 +29,7 @@ struct RunnerFile {
   RunnerSpec spec;                            // boot_token stays empty
   std::string cache_dir;                      // for SandboxSpec
   std::vector<std::string> image_directories; // for SandboxSpec
+  std::vector<std::string> allowed_networks;  // for SandboxSpec
 };
 
 struct EndedFile {

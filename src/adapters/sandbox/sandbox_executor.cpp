@@ -147,7 +147,7 @@ class SandboxExecutor final : public Executor {
     }
     RunnerCommand command{options_.runner_program, path, std::exchange(spec.boot_token, {})};
     auto attempt = spec.attempt;
-    auto written = write_file_atomically(path + "/" + runner_file_name, to_json(RunnerFile{std::move(spec), options_.data_dir + "/sandbox", options_.image_directories}));
+    auto written = write_file_atomically(path + "/" + runner_file_name, to_json(RunnerFile{std::move(spec), options_.data_dir + "/sandbox", options_.image_directories, options_.allowed_networks}));
     auto spawned = written ? spawn_runner(command, mounts_, attempt) : std::unexpected(written.error());
     // Nothing runs: the attempt may be started again.
     if (!spawned) (void)remove_traces(attempt);

@@ -18,6 +18,7 @@ struct SandboxExecutorOptions {
   std::string data_dir;                        // attempts in `runners`, images and templates in `sandbox`
   std::string runner_program;                  // mayfly-runner
   std::vector<std::string> image_directories;  // where images other than "host" may lie; none by default
+  std::vector<std::string> allowed_networks;   // private networks jobs may reach, "10.1.0.0/16"; none by default
 };
 
 /// `offload` must outlive it. stop() returns when the runner is gone; Errc::timeout if it survives SIGKILL.
