@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "domain/pipeline/suggest.h"
+
 
 namespace mayfly::cli {
 namespace {
@@ -118,7 +120,7 @@ class Grammar final {
     auto* secret = add.add_option("--webhook-secret", project_add_.webhook_secret,
                                   "What the forge signs its webhooks with (other users of this machine can see it: prefer the file)");
     add.add_option("--webhook-secret-file", project_add_.webhook_secret_file, "File that holds it; - is standard input")->excludes(secret);
-    add.add_option("--weight", project_add_.weight, "Its share beside the organization's other projects")->check(CLI::Range(1, 1'000'000));
+    add.add_option("--weight", project_add_.weight, "Its share beside the organization's other projects")->check(CLI::Range(1, 1000));
     connect(command(parent, "list", "List projects", project_list_, "mayfly project list"));
   }
 
@@ -209,14 +211,22 @@ class Grammar final {
   void token() {
     auto& parent = *app_.add_subcommand("token", "Tokens that call this server");
     parent.require_subcommand(1);
-    parent.footer("Example:\n  mayfly token create ci-dashboard --role reader");
+    parent.footer("Example:\n  mayfly token create ci-dashboard --role viewer");
     auto& create = command(parent, "create", "Make a token and print it; the server keeps only its hash", token_create_,
-                           "mayfly token create ci-dashboard --role reader --expires 30d");
+                           "mayfly token create ci-dashboard --role viewer --expires 30d");
     connect(create);
     create.add_option("NAME", token_create_.name, "What it is for")->required();
-    create.add_option("--role", token_create_.role, "What it may do");
-    create.add_option("--organization", token_create_.organization, "Only in this organization");
-    create.add_option("--expires", token_create_.expires, "How long it lives: 12h, 30d (else for ever)");
+    create.add_option("--role", token_create_.role, "viewer, developer, maintainer or owner; each may what the one before it may")
+        ->check(CLI::IsMember({"viewer", "developer", "maintainer", "owner"}))
+        ->capture_default_str();
+    create.add_option_function<std::string>(
+        "--expires",
+        [this](const std::string& text) {
+          auto lifetime = parse_duration(text);
+          if (!lifetime) throw CLI::ValidationError("--expires", "'" + text + "' is not a time like 12h or 30d");
+          token_create_.lifetime = *lifetime;
+        },
+        "How long it lives: 12h, 30d (else for ever)");
   }
 
   void lint() {
@@ -251,7 +261,8 @@ class Grammar final {
     std::vector<std::string> names;
     for (auto* sub : app_.get_subcommands({})) names.push_back(sub->get_name());
     if (std::ranges::find(names, arguments.front()) != names.end()) return std::nullopt;
-    return Usage{2, "mayfly: no command '" + arguments.front() + "'\nRun mayfly --help for all of them.\n"};
+    std::vector<std::string_view> known(names.begin(), names.end());
+    return Usage{2, "mayfly: no command '" + arguments.front() + "': " + suggestion(arguments.front(), known) + "\nRun mayfly --help for all of them.\n"};
   }
 
   const CLI::App& innermost() const {
@@ -292,7 +303,7 @@ class Grammar final {
   SecretRemove secret_remove_;
   TokenCreate token_create_;
   Lint lint_;
-  Plan plan_;
+  ShowPlan plan_;
   Version version_;
 };
 

@@ -4,10 +4,12 @@
 
 #include <expected>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "base/time.h"
 #include "cli/cli.h"
 #include "cli/world.h"
 
@@ -81,9 +83,8 @@ struct SecretRemove {
 };
 struct TokenCreate {
   std::string name = {};
-  std::string role = {};
-  std::string organization = {};
-  std::string expires = {};
+  std::string role = "viewer";
+  std::optional<Duration> lifetime = {};
 };
 struct Lint {
   std::vector<std::string> files = {};
@@ -96,14 +97,14 @@ struct EventOptions {
   std::string base_ref = {};
   Inputs inputs = {};
 };
-struct Plan {
+struct ShowPlan {
   EventOptions event = {};
   std::vector<std::string> changed = {};
 };
 struct Version {};
 
 using Command = std::variant<UpOptions, ProjectAdd, ProjectList, Trigger, Builds, ShowBuild, Logs, Cancel, Retry, ListArtifacts, GetArtifact,
-                             SecretSet, SecretList, SecretRemove, TokenCreate, Lint, Plan, Version>;
+                             SecretSet, SecretList, SecretRemove, TokenCreate, Lint, ShowPlan, Version>;
 
 struct Invocation {
   Connection connection = {};

@@ -29,6 +29,7 @@ using Environment = std::function<std::optional<std::string>(std::string_view na
 struct World {
   Console& console;
   Environment environment;
+  std::string directory;  // where relative paths begin
   /// All of standard input, without echo when it is a terminal. Errc::too_large past `max_bytes`.
   std::function<Result<std::string>(std::string_view prompt, std::size_t max_bytes)> read_input;
 };

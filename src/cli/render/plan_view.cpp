@@ -1,0 +1,87 @@
+#include "cli/render/plan_view.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/json.h"
+#include "cli/render/build_view.h"
+#include "domain/pipeline/planner.h"
+
+namespace mayfly::cli {
+namespace {
+
+/// Nothing when it depends on what jobs will say ($CI_OUTPUT).
+std::optional<bool> decided(const JobSpec& job, const TriggerEvent& event, const Needs& needs) {
+  auto run = decide_job(job, event, needs, Standing::success);
+  return run ? std::optional(*run) : std::nullopt;
+}
+
+PlannedJob predict_job(const JobSpec& job, const TriggerEvent& event, const Needs& needs) {
+  if (job.skipped) return {&job, false, job.skip_reason};
+  for (auto& need : job.needs)
+    if (auto it = needs.find(need); it != needs.end() && it->second.status == "skipped" && job.condition.empty())
+      return {&job, false, "it needs " + need + ", which is skipped"};
+  auto runs = decided(job, event, needs);
+  if (!runs) return {&job, true, "if its `if` says so then: " + job.condition};
+  if (!*runs) return {&job, false, "its `if` is false: " + job.condition};
+  return {&job, true, job.condition.empty() ? "" : "its `if` is true: " + job.condition};
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (auto& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
+std::string count(std::size_t n, std::string_view what) { return std::to_string(n) + " " + std::string(what) + (n == 1 ? "" : "s"); }
+
+std::string about(const PlannedJob& job) {
+  std::vector<std::string> parts;
+  if (!job.spec->needs.empty()) parts.push_back("needs " + harmless(joined(job.spec->needs)));
+  if (job.spec->image != "host") parts.push_back("image " + harmless(job.spec->image));
+  if (!job.why.empty()) parts.push_back(first_line(job.why));
+  return joined(parts);
+}
+
+}  // namespace
+
+std::vector<PlannedJob> predict(const Plan& plan, const TriggerEvent& event) {
+  std::vector<PlannedJob> out;
+  Needs known;
+  for (auto& job : plan.jobs) {
+    Needs needs;
+    for (auto& need : job.needs)
+      if (auto it = known.find(need); it != known.end()) needs.insert(*it);
+    out.push_back(predict_job(job, event, needs));
+    known[job.name] = {.status = out.back().runs ? "succeeded" : "skipped", .outputs = {}};
+  }
+  return out;
+}
+
+std::string plan_text(const Plan& plan, const TriggerEvent& event, const Style& style) {
+  auto jobs = predict(plan, event);
+  auto runs = std::size_t(std::ranges::count(jobs, true, &PlannedJob::runs));
+  auto out = painted(harmless(event.event) + " of " + short_ref(event.ref), Paint::bold, style) + ": " + count(runs, "job") + " would run" +
+             (runs < jobs.size() ? ", " + std::to_string(jobs.size() - runs) + " skipped" : "") + "\n";
+  std::vector<std::vector<std::string>> rows;
+  for (auto& job : jobs) {
+    auto glyph = job.runs ? painted("●", Paint::green, style) : painted("–", Paint::dim, style);
+    rows.push_back({"  " + glyph + " " + harmless(job.spec->name), count(job.spec->steps.size(), "step"), about(job)});
+  }
+  return out + table(rows);
+}
+
+std::string plan_json(const Plan& plan, const TriggerEvent& event) {
+  json::array jobs;
+  for (auto& job : predict(plan, event)) {
+    auto spec = parse_json(job_spec_to_json(*job.spec));
+    jobs.push_back(json::object{{"name", job.spec->name},
+                                {"needs", json::value_from(job.spec->needs)},
+                                {"runs", job.runs},
+                                {"why", job.why},
+                                {"spec", spec ? *spec : json::value(nullptr)}});
+  }
+  return json::serialize(json::object{{"name", plan.name}, {"event", event.event}, {"ref", event.ref}, {"sha", event.sha}, {"jobs", std::move(jobs)}});
+}
+
+}  // namespace mayfly::cli
