@@ -9,6 +9,7 @@
 #include "adapters/git/reader.h"
 #include "adapters/git/remote.h"
 #include "adapters/git/serial_offload.h"
+#include "domain/pipeline/glob.h"
 #include "domain/webhook/git_names.h"
 
 namespace mayfly {
@@ -66,7 +67,7 @@ struct GitForge::Impl {
     TRY(repo.mirror.create());
     if (repo.url.local) {
       auto copied = copy_commit(repo.url.local->string(), repo.mirror, sha);
-      if (copied) return repo.mirror.mark(sha, *copied);
+      if (copied) return repo.mirror.mark(sha);
       if (is_missing(copied.error())) return std::unexpected(std::move(copied).error());
     }
     return Remote(repo.url, options, stop).fetch(repo.mirror, sha, ref);
@@ -129,7 +130,7 @@ Task<Result<std::vector<std::string>>> GitForge::tree_hashes(std::string repo_ur
   CO_TRY(check_sha(sha));
   CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
   auto directory = repo->mirror.directory().string();
-  auto wanted = [&](std::string_view path) { return std::ranges::find(globs, path) != globs.end(); };
+  auto wanted = [&](std::string_view path) { return std::ranges::any_of(globs, [&](auto& glob) { return glob_match(glob, path); }); };
   co_return co_await impl_->with_commit<std::vector<std::string>>(*repo, sha, "", [&] { return read_tree_hashes(directory, sha, wanted); });
 }
 

@@ -111,9 +111,11 @@ struct Child {
   if (::getppid() != child.parent) ::_exit(127);
   rlimit size{child.max_file_bytes, child.max_file_bytes};
   ::setrlimit(RLIMIT_FSIZE, &size);
-  struct sigaction by_default{};
-  by_default.sa_handler = SIG_DFL;
-  ::sigaction(SIGPIPE, &by_default, nullptr);
+  struct sigaction action{};
+  action.sa_handler = SIG_DFL;
+  ::sigaction(SIGPIPE, &action, nullptr);
+  action.sa_handler = SIG_IGN;
+  ::sigaction(SIGXFSZ, &action, nullptr);   // so that git says what went wrong instead of dying of it
   // Above the numbers they are put at, so that no dup2 overwrites one still needed.
   int output = ::fcntl(child.output, F_DUPFD_CLOEXEC, 10), errors = ::fcntl(child.errors, F_DUPFD_CLOEXEC, 10);
   int config = ::fcntl(child.config, F_DUPFD_CLOEXEC, 10), null = ::fcntl(child.null, F_DUPFD_CLOEXEC, 10);
@@ -198,7 +200,7 @@ Result<GitFinished> supervise(Running& git, Streams streams, const GitCommand& c
       return fail(Errc::timeout, "git did not finish within " + std::to_string(command.time_limit.count()) + " ms");
   }
   int status = git.end();
-  if (out.errors.contains("signal " + std::to_string(SIGXFSZ)) || out.errors.contains("File too large"))
+  if (out.errors.contains(std::strerror(EFBIG)))
     return fail(Errc::too_large, "git wrote a file larger than " + std::to_string(command.max_file_bytes) + " bytes");
   out.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (out.exit_code == 127) return fail(Errc::unavailable, "cannot start '" + command.program + "'", "is git installed and in PATH?");

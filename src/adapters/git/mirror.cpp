@@ -57,8 +57,8 @@ Result<void> Mirror::create() const {
   return rename_file(fresh, directory_);
 }
 
-Result<void> Mirror::mark(const std::string& sha, const std::string& commit) const {
-  TRY(write_file(directory_ / "mark", commit + "\n"));
+Result<void> Mirror::mark(const std::string& sha) const {
+  TRY(write_file(directory_ / "mark", sha + "\n"));
   return rename_file(directory_ / "mark", directory_ / ref_of(sha));
 }
 
@@ -66,13 +66,12 @@ Result<void> Mirror::add_shallow(const std::string& commit) const {
   return write_file(directory_ / "shallow", commit + "\n", std::ios::app);
 }
 
-void Mirror::clean() const {
+void Mirror::clean(const std::string& sha) const {
   std::error_code ec;
   fs::remove(directory_ / "shallow.lock", ec);
+  fs::remove(directory_ / (ref_of(sha) + ".lock"), ec);
   for (auto& entry : fs::directory_iterator(directory_ / "objects/pack", ec))
     if (entry.path().filename().string().starts_with("tmp_")) fs::remove(entry.path(), ec);
-  for (auto& entry : fs::directory_iterator(directory_ / "refs/mayfly", ec))
-    if (entry.path().extension() == ".lock") fs::remove(entry.path(), ec);
 }
 
 Result<MirrorLock> MirrorLock::take(const Mirror& mirror) {

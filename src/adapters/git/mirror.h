@@ -27,12 +27,12 @@ class Mirror final {
 
   /// Makes the repository if there is none yet, all of it or nothing. Errc::unavailable.
   Result<void> create() const;
-  /// Says that a commit is here: `commit` is its name, `sha` the name it was asked for by (of a tag object, or the same).
-  Result<void> mark(const std::string& sha, const std::string& commit) const;
+  /// Says that a commit, or the tag object that leads to it, is here.
+  Result<void> mark(const std::string& sha) const;
   /// Tells git that the parents of this commit are not here.
   Result<void> add_shallow(const std::string& commit) const;
-  /// Removes the lock files and half packs a killed git left.
-  void clean() const;
+  /// Removes the lock files and half packs that a git killed while it fetched `sha`, or anything else, left.
+  void clean(const std::string& sha) const;
 
  private:
   std::filesystem::path directory_;

@@ -113,18 +113,17 @@ Result<void> Remote::fetch_through(const Mirror& into, const std::string& sha, c
   const std::string found = "refs/mayfly/through";
   for (int depth : {1, options_.deepen_to}) {
     TRY(fetch_one(into, ref, found, depth));
-    if (holds_commit(into, sha)) return into.mark(sha, sha);
+    if (holds_commit(into, sha)) return into.mark(sha);
   }
   return fail(Errc::not_found, "commit " + sha + " is not among the last " + std::to_string(options_.deepen_to) + " of " + ref + " at '" + url_.text + "'",
               "was it pushed over? The server gives no commit by its name");
 }
 
 Result<void> Remote::fetch(const Mirror& into, const std::string& sha, const std::string& ref) const {
+  into.clean(sha);
   auto fetched = fetch_one(into, sha, Mirror::ref_of(sha), 1);
-  if (!fetched && fetched.error().code == Errc::not_found && !ref.empty()) {
-    if (auto through = fetch_through(into, sha, ref); through) return {};
-  }
-  if (!fetched) into.clean();
+  if (!fetched && fetched.error().code == Errc::not_found && !ref.empty()) fetched = fetch_through(into, sha, ref);
+  if (!fetched) into.clean(sha);
   return fetched;
 }
 

@@ -201,25 +201,39 @@ bool JobCgroup::remove(Duration patience) {
   return all;
 }
 
-bool remove_attempt_cgroups(const CgroupMounts& mounts, AttemptId attempt, Duration patience) {
-  bool all = true;
+namespace {
+
+std::vector<std::string> attempt_groups(const CgroupMounts& mounts, AttemptId attempt) {
+  std::vector<std::string> groups;
   for (auto& mount : {mounts.unified, mounts.memory, mounts.cpu, mounts.pids}) {
     if (mount.empty()) continue;
     auto directory = attempt_directory(mount, attempt);
-    for (auto& group : {directory + "/job", directory + "/runner", directory}) {
-      if (access(group.c_str(), F_OK) != 0) continue;
-      kill_in(group);
-      all &= remove_directory(group, patience);
-    }
+    for (auto& group : {directory + "/job", directory + "/runner", directory})
+      if (access(group.c_str(), F_OK) == 0) groups.push_back(group);
   }
-  return all;
+  return groups;
 }
 
-void enter_runner_cgroup(const CgroupMounts& mounts, AttemptId attempt, pid_t pid) {
-  if (mounts.unified.empty()) return;
-  auto directory = attempt_directory(mounts.unified, attempt);
-  if (make_directory(mounts.unified + "/mayfly") && make_directory(directory) && make_directory(directory + "/runner"))
-    (void)write_text(directory + "/runner/cgroup.procs", std::to_string(pid));
+}  // namespace
+
+UniqueFd make_runner_cgroup(const CgroupMounts& mounts, AttemptId attempt) {
+  if (mounts.unified.empty()) return {};
+  auto directory = attempt_directory(mounts.unified, attempt), runner = directory + "/runner";
+  if (!make_directory(mounts.unified + "/mayfly") || !make_directory(directory) || !make_directory(runner)) return {};
+  return UniqueFd(open(runner.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+void kill_attempt_cgroups(const CgroupMounts& mounts, AttemptId attempt) {
+  for (auto& group : attempt_groups(mounts, attempt)) kill_in(group);
+}
+
+bool remove_attempt_cgroups(const CgroupMounts& mounts, AttemptId attempt, Duration patience) {
+  bool all = true;
+  for (auto& group : attempt_groups(mounts, attempt)) {
+    kill_in(group);
+    all &= remove_directory(group, patience);
+  }
+  return all;
 }
 
 }  // namespace mayfly

@@ -67,7 +67,10 @@ class JobCgroup final {
 /// Of a runner that is gone: kills what is left in mayfly/<attempt> and removes it. True when nothing of it is left.
 bool remove_attempt_cgroups(const CgroupMounts& mounts, AttemptId attempt, Duration patience = std::chrono::seconds(5));
 
-/// Puts `pid` into mayfly/<attempt>/runner of the unified tree, if there is one; apart from the job's own groups.
-void enter_runner_cgroup(const CgroupMounts& mounts, AttemptId attempt, pid_t pid);
+/// mayfly/<attempt>/runner of the unified tree, for the runner to be born in; empty if there is no such tree.
+UniqueFd make_runner_cgroup(const CgroupMounts& mounts, AttemptId attempt);
+
+/// SIGKILL to everything in mayfly/<attempt>.
+void kill_attempt_cgroups(const CgroupMounts& mounts, AttemptId attempt);
 
 }  // namespace mayfly

@@ -71,11 +71,12 @@ Result<json::value> parse(const char* file, std::string_view text) {
 
 std::string to_json(const RunnerFile& file) {
   auto& spec = file.spec;
-  json::array directories(file.image_directories.begin(), file.image_directories.end());
+  json::array directories(file.image_directories.begin(), file.image_directories.end()), networks(file.allowed_networks.begin(), file.allowed_networks.end());
   return json::serialize(json::object{
       {"attempt", spec.attempt.str()}, {"fence", spec.fence.value}, {"api_url", spec.api_url}, {"image", spec.image}, {"cpu_milli", spec.cpu_milli},
       {"memory_bytes", spec.memory_bytes}, {"disk_bytes", spec.disk_bytes}, {"pids", spec.pids}, {"network", spec.network},
-      {"timeout_us", spec.timeout.count()}, {"cache_dir", file.cache_dir}, {"image_directories", std::move(directories)}});
+      {"timeout_us", spec.timeout.count()}, {"cache_dir", file.cache_dir}, {"image_directories", std::move(directories)},
+      {"allowed_networks", std::move(networks)}});
 }
 
 Result<RunnerFile> runner_file_from_json(std::string_view text) {
@@ -95,6 +96,7 @@ Result<RunnerFile> runner_file_from_json(std::string_view text) {
   spec.timeout = Duration{in.integer("timeout_us")};
   file.cache_dir = in.string("cache_dir");
   file.image_directories = in.strings("image_directories");
+  file.allowed_networks = in.strings("allowed_networks");
   return in.result(runner_file_name, std::move(file));
 }
 
@@ -125,7 +127,7 @@ Result<RunnerProcess> runner_process_from_json(std::string_view text) {
 Result<void> write_file_atomically(const std::string& path, std::string_view text) {
   auto partial = path + ".partial";
   UniqueFd fd(open(partial.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600));
-  if (!fd || write(fd.get(), text.data(), text.size()) != ssize_t(text.size()) || fdatasync(fd.get()) != 0 || rename(partial.c_str(), path.c_str()) != 0)
+  if (!fd || write(fd.get(), text.data(), text.size()) != ssize_t(text.size()) || rename(partial.c_str(), path.c_str()) != 0)
     return fail(Errc::unavailable, "cannot write " + path + ": " + std::strerror(errno));
   return {};
 }

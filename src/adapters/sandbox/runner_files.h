@@ -23,11 +23,13 @@ inline constexpr const char* process_file_name = "process.json";
 inline constexpr const char* ended_file_name = "ended.json";
 inline constexpr const char* runner_log_name = "runner.log";
 inline constexpr std::size_t max_runner_file_bytes = 64 << 10;
+inline constexpr std::int64_t max_runner_log_bytes = 1 << 20;  // emptied past it, whenever runners are listed
 
 struct RunnerFile {
   RunnerSpec spec;                            // boot_token stays empty
   std::string cache_dir;                      // for SandboxSpec
   std::vector<std::string> image_directories; // for SandboxSpec
+  std::vector<std::string> allowed_networks;  // for SandboxSpec
 };
 
 struct EndedFile {
@@ -52,7 +54,8 @@ Result<RunnerFile> runner_file_from_json(std::string_view);
 Result<EndedFile> ended_file_from_json(std::string_view);
 Result<RunnerProcess> runner_process_from_json(std::string_view);
 
-/// Written beside, synced and renamed: whoever reads it reads all of it or nothing.
+/// Written beside and renamed: whoever reads it reads all of it or nothing. Not synced: a crash of the machine ends runners too, and
+/// what it tears reads as corrupt.
 Result<void> write_file_atomically(const std::string& path, std::string_view text);
 /// Errc::not_found; Errc::too_large past max_runner_file_bytes.
 Result<std::string> read_small_file(const std::string& path);

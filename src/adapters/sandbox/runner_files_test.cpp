@@ -15,6 +15,7 @@ RunnerFile an_example() {
                .image = "host", .cpu_milli = 500, .memory_bytes = 1 << 20, .disk_bytes = 1 << 24, .pids = 9, .network = false, .timeout = 90s};
   file.cache_dir = "/var/lib/mayfly/sandbox";
   file.image_directories = {"/srv/images", "/opt/roots"};
+  file.allowed_networks = {"10.1.0.0/16"};
   return file;
 }
 
@@ -26,6 +27,7 @@ TEST(RunnerFile, GoesThroughJsonWithoutItsBootToken) {
   EXPECT_EQ(to_json(*back), text);
   EXPECT_EQ(back->spec.timeout, Duration(90s));
   EXPECT_EQ(back->image_directories, an_example().image_directories);
+  EXPECT_EQ(back->allowed_networks, an_example().allowed_networks);
 }
 
 TEST(RunnerFile, NamesTheFieldThatIsWrong) {

@@ -42,6 +42,7 @@ class Checker {
   static std::string example(const Shape& shape, std::string_view name) {
     if (shape.kind == Kind::list) return "write " + std::string(name) + ": […]";
     if (shape.kind == Kind::word) return "write " + one_of(shape.words);
+    if (&shape == &pipeline_shape) return "write jobs: {hello: {run: echo hello}}";
     return {};
   }
 
@@ -77,7 +78,7 @@ class Checker {
       else free_key(entry, shape);
     }
     for (auto& field : shape.fields)
-      if (field.required && !node.find(field.key)) problem(node.at, quoted(field.key) + " is missing in " + quoted(name), std::string(field.about));
+      if (field.required && !node.find(field.key)) problem(node.at, quoted(field.key) + " is missing in " + quoted(name), "add " + std::string(field.key) + ": …");
     exactly_one(node, shape, name);
   }
 
@@ -103,7 +104,7 @@ class Checker {
 
   void free_key(const Node::Entry& entry, const Shape& shape) {
     if (shape.keys && !shape.keys->matches(entry.key->text))
-      problem(entry.key->at, quoted(entry.key->text) + " is no name for a " + std::string(shape.key_noun), "write " + std::string(shape.keys->what));
+      problem(entry.key->at, "the " + std::string(shape.key_noun) + " " + quoted(entry.key->text) + " is not " + std::string(shape.keys->what));
     check(*entry.value, *shape.items, entry.key->text);
   }
 
@@ -112,7 +113,7 @@ class Checker {
     const Node* found = nullptr;
     for (auto& entry : node.entries) {
       if (std::ranges::find(shape.exactly_one, entry.key->text) == shape.exactly_one.end()) continue;
-      if (found) return problem(entry.key->at, quoted(name) + " has both " + quoted(found->text) + " and " + quoted(entry.key->text), "keep one of them");
+      if (found && found->text != entry.key->text) return problem(entry.key->at, quoted(name) + " has both " + quoted(found->text) + " and " + quoted(entry.key->text), "keep one of them");
       found = entry.key;
     }
     if (!found) problem(node.at, quoted(name) + " has neither " + quoted(shape.exactly_one[0]) + " nor " + quoted(shape.exactly_one[1]), "write run: COMMAND or steps: [{run: COMMAND}]");
@@ -126,7 +127,7 @@ class Checker {
           problem(node.at, quoted(node.text) + " is not " + std::string(shape.what), word_hint(node.text, shape.words));
         return;
       case Kind::boolean:
-        if (!node.as_bool()) problem(node.at, quoted(name) + " must be true or false, not " + quoted(node.text), node.plain ? "" : "remove the quotes");
+        if (!node.as_bool()) problem(node.at, quoted(name) + " must be true or false, not " + quoted(node.text), boolean_hint(node));
         return;
       case Kind::integer: return within(node, shape, name, read_integer(node), shape.least, shape.most);
       case Kind::duration: {
@@ -139,6 +140,13 @@ class Checker {
     }
   }
 
+  static std::string boolean_hint(const Node& node) {
+    if (node.text == "true" || node.text == "false") return "remove the quotes";
+    if (node.text == "yes" || node.text == "on") return "write true";
+    if (node.text == "no" || node.text == "off") return "write false";
+    return {};
+  }
+
   static std::string word_hint(std::string_view word, std::span<const std::string_view> words) {
     auto near = nearest(word, words);
     return near.empty() ? "write " + one_of(words) : "did you mean '" + std::string(near) + "'?";
@@ -146,8 +154,8 @@ class Checker {
 
   void within(const Node& node, const Shape& shape, std::string_view name, std::optional<std::int64_t> value, std::int64_t least, std::int64_t most) {
     if (!value) problem(node.at, quoted(name) + " must be " + std::string(shape.what) + ", not " + quoted(node.text));
-    else if (*value < least) problem(node.at, quoted(name) + " is too small: " + quoted(node.text), "it must be " + std::string(shape.what));
-    else if (*value > most) problem(node.at, quoted(name) + " is too large: " + quoted(node.text), "it must be " + std::string(shape.what));
+    else if (*value < least) problem(node.at, quoted(name) + " is too small: " + quoted(node.text), "write " + std::string(shape.range));
+    else if (*value > most) problem(node.at, quoted(name) + " is too large: " + quoted(node.text), "write " + std::string(shape.range));
   }
 
   void text(const Node& node, const Shape& shape, std::string_view name) {
@@ -159,7 +167,7 @@ class Checker {
     if (shape.pattern->only_text && (node.as_bool() || node.as_number()))
       problem(node.at, quoted(node.text) + " under " + quoted(name) + " is " + std::string(node.describe()), "put it in quotes");
     else if (!shape.pattern->matches(node.text))
-      problem(node.at, quoted(node.text) + " does not do under " + quoted(name), "write " + std::string(shape.pattern->what));
+      problem(node.at, quoted(node.text) + " under " + quoted(name) + " is not " + std::string(shape.pattern->what));
   }
 
   const std::string& file_;

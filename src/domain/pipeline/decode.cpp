@@ -121,7 +121,8 @@ std::vector<StepDef> steps(const Node* list) {
 std::vector<MatrixDef::Combination> combinations(const Node* list) {
   std::vector<MatrixDef::Combination> out;
   if (!list || !list->is_list()) return out;
-  for (auto* item : list->items) out.push_back({item->at, text_map(item)});
+  for (auto* item : list->items)
+    if (item->is_map()) out.push_back({item->at, text_map(item)});
   return out;
 }
 

@@ -114,6 +114,8 @@ class Template final {
   };
 
   static std::expected<Template, ExpressionError> parse(std::string_view text);
+  /// Goes on after an error; what is wrong is added to `errors` and left out of the parts.
+  static Template parse_all(std::string_view text, std::vector<ExpressionError>& errors);
 
   const std::vector<Part>& parts() const { return parts_; }
   bool is_literal() const { return parts_.empty() || (parts_.size() == 1 && !parts_[0].expression); }

@@ -135,7 +135,22 @@ class Rules {
     check_template(step.name, {.job = &job, .env = &job_env});
     check_env(step.env, {.job = &job, .needs = true, .env = &job_env});
     check_condition(step.condition, {.job = &job, .needs = true, .standing = true});
-    check_template(step.run, {.job = &job, .needs = true});
+    Variables env{.outer = &job_env};
+    for (auto& [name, value] : step.env) env.own.insert(name.text);
+    check_script(step.run, job, env);
+  }
+
+  /// In a script `${{ env.NAME }}` alone is whatever the variable holds when it runs; in a longer expression its value
+  /// must be known before.
+  void check_script(const Text& run, const JobNames& job, const Variables& env) {
+    if (!run.text.contains("${{")) return;
+    auto parsed = parse(run);
+    for (auto& part : parsed.parts()) {
+      if (!part.expression) continue;
+      auto& root = part.expression->root();
+      bool alone = root.op == Op::name && root.path[0] == "env";
+      check_names(run, *part.expression, part.offset, {.job = &job, .needs = true, .env = alone ? nullptr : &env});
+    }
   }
 
   void check_env(const TextMap& env, const Scope& scope) {
@@ -192,20 +207,26 @@ class Rules {
 
   // ---- expressions
 
-  void report(const Text& text, const ExpressionError& error, std::size_t offset) { problem(mark_of(text, offset), error.message, error.hint); }
+  void report(const Text& text, const ExpressionError& error) { problem(mark_of(text, error.offset), error.message, error.hint); }
+
+  Template parse(const Text& text) {
+    std::vector<ExpressionError> errors;
+    auto parsed = Template::parse_all(text.text, errors);
+    for (auto& error : errors) report(text, error);
+    return parsed;
+  }
 
   void check_template(const Text& text, const Scope& scope) {
     if (!text.text.contains("${{")) return;
-    auto parsed = Template::parse(text.text);
-    if (!parsed) return report(text, parsed.error(), parsed.error().offset);
-    for (auto& part : parsed->parts())
+    auto parsed = parse(text);
+    for (auto& part : parsed.parts())
       if (part.expression) check_names(text, *part.expression, part.offset, scope);
   }
 
   void check_condition(const Text& text, const Scope& scope) {
     if (text.empty()) return;
     auto parsed = parse_condition(text.text);
-    if (!parsed) return report(text, parsed.error(), parsed.error().offset);
+    if (!parsed) return report(text, parsed.error());
     check_names(text, *parsed, std::size_t(condition_body(text.text).data() - text.text.data()), scope);
   }
 
@@ -239,7 +260,7 @@ class Rules {
   void check_known(std::string_view noun, std::string_view name, const std::set<std::string_view>& known, At at) {
     if (known.contains(name)) return;
     std::vector<std::string_view> words(known.begin(), known.end());
-    problem(at(), "there is no " + std::string(noun) + " " + quoted(name), problems_.full() ? "" : suggestion(name, words));
+    problem(at(), "there is no " + std::string(noun) + " " + quoted(name), problems_.full() ? "" : words.empty() ? "add it first" : suggestion(name, words));
   }
 
   template <class At>

@@ -46,6 +46,7 @@ struct Shape {
   std::span<const std::string_view> words = {};    // of word
   std::int64_t least = 0;                          // of integer; of list and map: entries; of duration: seconds; of size: bytes; of cpu: thousandths
   std::int64_t most = 0;                           // 0 of map: no limit
+  std::string_view range = {};                     // least and most in words, for messages
   const Shape* items = nullptr;                    // of list; of map: of the keys that are no field (nullptr: there are none)
   std::span<const Field> fields = {};              // of map
   const Pattern* keys = nullptr;                   // of map: of the keys that are no field

@@ -33,11 +33,11 @@ constexpr Shape shell{.what = "a shell", .pattern = &shell_pattern};
 constexpr Shape cron{.what = "a schedule", .pattern = &cron_pattern};
 constexpr Shape zone{.what = "a time zone", .pattern = &zone_pattern};
 constexpr Shape condition{.kind = Kind::condition, .what = "a condition such as ref == 'refs/heads/main'"};
-constexpr Shape timeout{.kind = Kind::duration, .what = "a duration such as 20m", .least = 1, .most = 7 * 24 * 3600};
-constexpr Shape expiry{.kind = Kind::duration, .what = "a duration such as 14d", .least = 60, .most = std::int64_t(10) * 366 * 24 * 3600};
-constexpr Shape memory{.kind = Kind::size, .what = "a size such as 4Gi", .least = 4 << 20, .most = std::int64_t(16) << 40};
-constexpr Shape disk{.kind = Kind::size, .what = "a size such as 10Gi", .least = 1 << 20, .most = std::int64_t(256) << 40};
-constexpr Shape cpu{.kind = Kind::cpu, .what = "a number of cores such as 2, 0.5 or 500m", .least = 10, .most = 1'024'000};
+constexpr Shape timeout{.kind = Kind::duration, .what = "a duration such as 20m", .least = 1, .most = 7 * 24 * 3600, .range = "from 1s to 7d"};
+constexpr Shape expiry{.kind = Kind::duration, .what = "a duration such as 14d", .least = 60, .most = std::int64_t(10) * 366 * 24 * 3600, .range = "from 1m to 3660d"};
+constexpr Shape memory{.kind = Kind::size, .what = "a size such as 4Gi", .least = 4 << 20, .most = std::int64_t(16) << 40, .range = "from 4Mi to 16Ti"};
+constexpr Shape disk{.kind = Kind::size, .what = "a size such as 10Gi", .least = 1 << 20, .most = std::int64_t(256) << 40, .range = "from 1Mi to 256Ti"};
+constexpr Shape cpu{.kind = Kind::cpu, .what = "a number of cores such as 2, 0.5 or 500m", .least = 10, .most = 1'024'000, .range = "from 10m to 1024"};
 
 constexpr Words priorities[] = {"low", "normal", "high"};
 constexpr Shape priority{.kind = Kind::word, .what = "a priority", .words = priorities};
@@ -141,7 +141,7 @@ constexpr const Shape* on_options[] = {&event_word, &event_list, &on_map};
 constexpr Shape on{.kind = Kind::either, .what = "an event, a list of events or a map", .options = on_options};
 
 // ---- parts of jobs
-constexpr Shape retry_count{.kind = Kind::integer, .what = "a number of retries from 0 to 10", .least = 0, .most = 10};
+constexpr Shape retry_count{.kind = Kind::integer, .what = "a number of retries from 0 to 10", .least = 0, .most = 10, .range = "from 0 to 10"};
 constexpr Field retry_fields[] = {
     {"max", &retry_count, "Extra attempts; infrastructure failures are retried free besides.", true},
     {"on", &retry_reasons_list, "What to retry: failure, timeout, oom (infrastructure always is)."},
@@ -157,7 +157,7 @@ constexpr Field resource_fields[] = {
 };
 constexpr Shape resources{.kind = Kind::map, .what = "a map of cpu, memory and disk", .fields = resource_fields};
 
-constexpr Shape depth{.kind = Kind::integer, .what = "a number of commits, 0 for all", .least = 0, .most = 1'000'000};
+constexpr Shape depth{.kind = Kind::integer, .what = "a number of commits, 0 for all", .least = 0, .most = 1'000'000, .range = "from 0 (all) to 1000000"};
 constexpr Field checkout_fields[] = {
     {"depth", &depth, "Commits of history; 0 is all of it."},
     {"submodules", &boolean, "Whether submodules are checked out too."},
@@ -187,7 +187,7 @@ constexpr Shape steps{.kind = Kind::list, .what = "a list of steps", .least = 1,
 constexpr Shape axis{.kind = Kind::list, .what = "a list of values", .least = 1, .most = 1000, .items = &template_text};
 constexpr Shape combination{.kind = Kind::map, .what = "a map of axes to values", .most = 32, .items = &template_text, .keys = &name_pattern, .key_noun = "axis"};
 constexpr Shape combinations{.kind = Kind::list, .what = "a list of combinations", .least = 0, .most = 1000, .items = &combination};
-constexpr Shape parallel{.kind = Kind::integer, .what = "a number from 1", .least = 1, .most = 10'000};
+constexpr Shape parallel{.kind = Kind::integer, .what = "a number from 1", .least = 1, .most = 10'000, .range = "from 1 to 10000"};
 constexpr ForeignKey matrix_foreign[] = {{"max-parallel", "write max_parallel"}, {"fail-fast", "write fail_fast"}};
 constexpr Field matrix_fields[] = {
     {"exclude", &combinations, "Combinations to leave out."},
@@ -305,7 +305,7 @@ constexpr Field default_fields[] = {
 constexpr ForeignKey default_foreign[] = {{"run", "write shell directly under defaults"}, {"env", "write env at the top of the file"}};
 constexpr Shape defaults{.kind = Kind::map, .what = "a map of defaults", .fields = default_fields, .foreign = default_foreign};
 
-constexpr Shape version{.kind = Kind::integer, .what = "1, the version of this language", .least = 1, .most = 1};
+constexpr Shape version{.kind = Kind::integer, .what = "1, the version of this language", .least = 1, .most = 1, .range = "1"};
 constexpr ForeignKey file_foreign[] = {
     {"permissions", "jobs get no token of the forge"}, {"stages", "write needs: [JOB] in the jobs"}, {"variables", "write env"},
     {"image", "write defaults: {image: …}"},           {"workflow", "write on"},                     {"include", "every file of .ci/ is read: split there"},

@@ -37,7 +37,7 @@ std::string_view trimmed(std::string_view text) {
 
 }  // namespace
 
-std::expected<Template, ExpressionError> Template::parse(std::string_view text) {
+Template Template::parse_all(std::string_view text, std::vector<ExpressionError>& errors) {
   Template out;
   for (std::size_t at = 0; at < text.size();) {
     auto begin = std::min(text.find(opening, at), text.size());
@@ -45,15 +45,25 @@ std::expected<Template, ExpressionError> Template::parse(std::string_view text) 
     if (begin == text.size()) break;
     auto inside = begin + opening.size();
     auto end = end_of_expression(text, inside);
-    if (end == text.npos) return std::unexpected(ExpressionError{begin, "'${{' without its '}}'", "close it, or write ${{ '${{' }} for the text itself"});
-    auto expression = Expression::parse(text.substr(inside, end - inside));
-    if (!expression) {
-      expression.error().offset += inside;
-      return std::unexpected(std::move(expression).error());
+    if (end == text.npos) {
+      errors.push_back({begin, "'${{' without its '}}'", "close it, or write ${{ '${{' }} for the text itself"});
+      break;
     }
-    out.parts_.push_back({std::string(text.substr(inside, end - inside)), *std::move(expression), inside});
+    if (auto expression = Expression::parse(text.substr(inside, end - inside))) {
+      out.parts_.push_back({std::string(text.substr(inside, end - inside)), *std::move(expression), inside});
+    } else {
+      expression.error().offset += inside;
+      errors.push_back(std::move(expression).error());
+    }
     at = end + closing.size();
   }
+  return out;
+}
+
+std::expected<Template, ExpressionError> Template::parse(std::string_view text) {
+  std::vector<ExpressionError> errors;
+  auto out = parse_all(text, errors);
+  if (!errors.empty()) return std::unexpected(std::move(errors.front()));
   return out;
 }
 

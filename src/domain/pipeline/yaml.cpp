@@ -147,8 +147,9 @@ class Reader {
     if (!token) return;
     auto text = text_of(token);
     if (text == "!" || text == "tag:yaml.org,2002:str") node->plain = false;
-    else if (!text.starts_with("tag:yaml.org,2002:"))
-      problem(where(event), "the tag '" + text + "' has no meaning in a pipeline", "remove it");
+    if (text == "!" || text.starts_with("tag:yaml.org,2002:")) return;
+    node->plain = false;
+    problem(where(event), "the tag '" + text + "' has no meaning in a pipeline", "put text that begins with '!' in quotes");
   }
 
   void locate_expressions(fy_event* event, Node* node) {
@@ -172,8 +173,11 @@ class Reader {
     auto found = anchors_.find(name);
     if (found == anchors_.end()) {
       problem(last_, "there is no anchor '&" + name + "' before this alias", "write '&" + name + "' on the value it stands for");
-      return add(make(last_), {});
+      auto* nothing = make(last_);
+      unknown_aliases_.insert(nothing);
+      return add(nothing, {});
     }
+    if (open_.size() + found->second->height > limits_.depth) return too_deep();
     if (!charge(found->second->expanded_bytes, last_)) return;
     add(found->second, {});
   }
@@ -189,19 +193,21 @@ class Reader {
 
   void open(fy_event* event, Node::Kind kind) {
     last_ = where(event);
-    if (open_.size() >= limits_.depth) {
-      problem(last_, "nested deeper than " + std::to_string(limits_.depth) + " levels (limit: depth)");
-      stopped_ = true;
-      return;
-    }
+    if (open_.size() >= limits_.depth) return too_deep();
     auto* node = make(last_);
     node->kind = kind;
     node->plain = false;
+    node->height = 1;
     tag(event, node);
     auto& opened = open_.emplace_back();
     opened.node = node;
     auto* anchor = fy_event_get_anchor_token(event);
     if (anchor) opened.anchor = text_of(anchor);
+  }
+
+  void too_deep() {
+    problem(last_, "nested deeper than " + std::to_string(limits_.depth) + " levels (limit: depth)");
+    stopped_ = true;
   }
 
   void close() {
@@ -220,6 +226,7 @@ class Reader {
     }
     auto& parent = open_.back();
     parent.node->expanded_bytes += node->expanded_bytes;
+    parent.node->height = std::max(parent.node->height, node->height + 1);
     if (parent.node->is_list()) {
       parent.node->items.push_back(node);
     } else if (!parent.key) {
@@ -246,6 +253,7 @@ class Reader {
   }
 
   void merge(Open& into, const Node* source, Mark at) {
+    if (unknown_aliases_.contains(source)) return;
     std::vector<const Node*> maps;
     if (source->is_map()) maps.push_back(source);
     else if (source->is_list()) maps = source->items;
@@ -259,8 +267,11 @@ class Reader {
   void report_syntax_error() {
     if (!fy_parser_get_stream_error(parser_.get())) return;
     void* position = nullptr;
-    if (auto* error = fy_diag_errors_iterate(diag_.get(), &position))
-      return problem({std::max(error->line, 1), std::max(error->column, 1)}, "not YAML: " + std::string(error->msg ? error->msg : "?"));
+    if (auto* error = fy_diag_errors_iterate(diag_.get(), &position)) {
+      std::string message = error->msg ? error->msg : "?", hint;
+      if (message.contains("flow") && !open_.empty()) hint = "what is open here began on line " + std::to_string(open_.back().node->at.line);
+      return problem({std::max(error->line, 1), std::max(error->column, 1)}, "not YAML: " + message, std::move(hint));
+    }
     problem(last_, "not YAML from here on");
   }
 
@@ -273,6 +284,7 @@ class Reader {
   Document document_;
   std::vector<Open> open_;
   std::map<std::string, const Node*> anchors_;
+  std::set<const Node*> unknown_aliases_;
   std::size_t expanded_ = 0;
   Mark last_;
   bool stopped_ = false;

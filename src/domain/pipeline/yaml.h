@@ -38,6 +38,7 @@ struct Node {
   std::vector<const Node*> items;
   std::vector<Entry> entries;      // merge keys already followed
   std::size_t expanded_bytes = 0;
+  std::size_t height = 0;          // levels of lists and maps, aliases followed
 
   bool is_scalar() const { return kind == Kind::scalar; }
   bool is_list() const { return kind == Kind::list; }

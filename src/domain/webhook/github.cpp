@@ -161,7 +161,7 @@ DecodedWebhook decode_delete(const Fields& fields, DecodedWebhook hook) {
 
 bool is_event_name(std::string_view event) {
   return !event.empty() && event.size() <= max_webhook_name_bytes &&
-         event.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") == event.npos;
+         event.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == event.npos;
 }
 
 int hex_digit(char c) {

@@ -57,10 +57,10 @@ struct DecodedWebhook {
   std::optional<PullRequest> pull_request{};
   /// Two deliveries of one project with the same meaning ask for the same build. Empty when nothing is to be built.
   std::string meaning{};
-  /// Why nothing is built, a sentence for the delivery. Empty when a build is to be made.
+  /// Why nothing is built, a sentence for the delivery. Empty for push and pull_request, which make builds.
   std::string reason{};
 
-  bool makes_build() const { return reason.empty(); }
+  bool makes_build() const { return kind == WebhookKind::push || kind == WebhookKind::pull_request; }
   bool operator==(const DecodedWebhook&) const = default;
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "adapters/sandbox/unique_fd.h"
+#include "runner/sandbox/netlink.h"
 
 namespace mayfly {
 
@@ -31,7 +32,8 @@ struct JobProcess {
   int unified_cgroup = -1;             // directory of a v2 cgroup to be born in; -1: the runner's own
   std::vector<int> cgroup_tasks;       // v1 `tasks` files to enter
   bool own_user_namespace = false;     // unprivileged: become root of a namespace that maps nobody but us
-  bool own_network = false;            // a new network namespace, empty until `network_setup` is sent to the kernel
+  bool own_network = false;            // a new network namespace
+  std::vector<NetlinkRequest> network_setup;  // sent to the kernel in it
   std::vector<MountStep> mounts;       // in a mount namespace of its own
   std::optional<Identity> become;      // after the mounts; no groups besides
   std::vector<std::string> arguments;  // [0] is the program's path

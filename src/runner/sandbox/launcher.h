@@ -20,7 +20,8 @@ struct SandboxSpec {
   AttemptId attempt;
   std::string image;             // "host", "oci:PATH[:TAG]" or a directory
   std::vector<std::string> image_directories = {};  // images other than "host" must lie below one of these
-  bool network = true;
+  bool network = true;           // outbound, to the internet only
+  std::vector<std::string> allowed_networks = {};   // private IPv4 networks a job may reach all the same: "10.1.0.0/16"
   std::int64_t cpu_milli = 1000;
   std::int64_t memory_bytes = 0; // 0: no limit; so for the other three
   std::int64_t disk_bytes = 0;
@@ -52,6 +53,9 @@ class Sandbox {
  public:
   virtual ~Sandbox() = default;
   virtual const SandboxPaths& paths() const = 0;
+  /// Returns when the job's network is up: to be awaited before its first step runs. At once for a job without. It comes up
+  /// while other things are prepared, so asking late costs nothing. Errc::unavailable: it did not come up.
+  virtual Task<Result<void>> network_ready() = 0;
   /// Returns when nothing of the sandbox runs any more; at once if that is so already. One wait at a time.
   virtual Task<Result<SandboxExit>> wait() = 0;
   /// SIGKILL to everything inside, without waiting.

@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "adapters/sandbox/unique_fd.h"
+
 namespace mayfly {
 namespace {
 
@@ -73,24 +75,23 @@ SandboxSpec SandboxTest::make_spec() {
   return spec;
 }
 
-Result<RunningJob> SandboxTest::try_start(SandboxSpec spec, const std::string& script) {
+Result<RunningJob> SandboxTest::try_start(SandboxSpec spec, const std::string& script, Defences defences) {
   int control[2], log[2];
   if (pipe2(control, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  UniqueFd script_writer(control[1]), log_reader(log[0]);
   spec.control_fd = control[0];
   spec.log_fd = log[1];
-  auto sandbox = loop_.run(launch_sandbox(loop_.loop(), spec));
+  auto sandbox = loop_.run(launch_sandbox_with(loop_.loop(), spec, defences));
   close(control[0]);
   close(log[1]);
-  auto written = write(control[1], script.data(), script.size());
-  close(control[1]);
-  if (!sandbox || written != ssize_t(script.size())) close(log[0]);
   if (!sandbox) return std::unexpected(sandbox.error());
-  if (written != ssize_t(script.size())) throw std::runtime_error("script too long for a pipe");
-  return RunningJob(loop_, *std::move(sandbox), log[0]);
+  TRY(loop_.run((*sandbox)->network_ready()));
+  if (write(script_writer.get(), script.data(), script.size()) != ssize_t(script.size())) throw std::runtime_error("cannot hand over the script");
+  return RunningJob(loop_, *std::move(sandbox), log_reader.release());
 }
 
-RunningJob SandboxTest::start(SandboxSpec spec, const std::string& script) {
-  auto job = try_start(std::move(spec), script);
+RunningJob SandboxTest::start(SandboxSpec spec, const std::string& script, Defences defences) {
+  auto job = try_start(std::move(spec), script, defences);
   if (!job) throw std::runtime_error(job.error().message);
   return *std::move(job);
 }

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "runner/sandbox/launcher.h"
+#include "runner/sandbox/defences.h"
 #include "support/run.h"
 #include "support/temp_dir.h"
 
@@ -43,10 +43,11 @@ class SandboxTest : public testing::Test {
  protected:
   /// A spec with small limits, no network and an attempt directory of its own.
   SandboxSpec make_spec();
-  Result<RunningJob> try_start(SandboxSpec spec, const std::string& script);
-  RunningJob start(SandboxSpec spec, const std::string& script);
+  /// The script starts when the sandbox stands and its network, if it has one, is up.
+  Result<RunningJob> try_start(SandboxSpec spec, const std::string& script, Defences defences = {});
+  RunningJob start(SandboxSpec spec, const std::string& script, Defences defences = {});
   JobResult run_job(const std::string& script) { return run_job(make_spec(), script); }
-  JobResult run_job(SandboxSpec spec, const std::string& script) { return start(std::move(spec), script).finish(); }
+  JobResult run_job(SandboxSpec spec, const std::string& script, Defences defences = {}) { return start(std::move(spec), script, defences).finish(); }
 
   TempDir data_;
   TestLoop loop_;

@@ -1,0 +1,28 @@
+#pragma once
+// Executor on this machine: each attempt is one mayfly-runner process beside its sandbox. Runners outlive the server, also
+// one that was killed, and the next server finds them by their directories: DIR/runners/<attempt> is the record, made before
+// anything else of an attempt and removed after everything else.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/offload.h"
+#include "ports/executor.h"
+
+namespace mayfly {
+
+inline constexpr Duration runner_kill_patience = std::chrono::seconds(10);  // between SIGKILL and giving up on it
+
+struct SandboxExecutorOptions {
+  std::string data_dir;                        // attempts in `runners`, images and templates in `sandbox`
+  std::string runner_program;                  // mayfly-runner
+  std::vector<std::string> image_directories;  // where images other than "host" may lie; none by default
+  std::vector<std::string> allowed_networks;   // private networks jobs may reach, "10.1.0.0/16"; none by default
+};
+
+/// `offload` must outlive it. stop() returns when the runner is gone; Errc::timeout if it survives SIGKILL.
+/// forget() of a runner that still runs is Errc::conflict.
+std::unique_ptr<Executor> make_sandbox_executor(Loop loop, Offload& offload, SandboxExecutorOptions options);
+
+}  // namespace mayfly
