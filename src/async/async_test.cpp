@@ -66,6 +66,34 @@ TEST_F(Loopback, CancelUnwindsWhatWaits) {
   EXPECT_FALSE(returned);
 }
 
+TEST_F(Loopback, AChildCanceledBeforeItStartsNeverRuns) {
+  Scope scope(loop.get_executor());
+  bool ran = false;
+  auto child = [](bool& flag) -> Task<void> {
+    flag = true;
+    co_return;
+  };
+  scope.spawn(child(ran));
+  scope.cancel();
+  loop.run();
+  EXPECT_FALSE(ran);
+  EXPECT_EQ(scope.size(), 0u);
+}
+
+TEST_F(Loopback, AChildMayCancelItsOwnScopeAndReturn) {
+  Scope scope(loop.get_executor());
+  bool ran = false;
+  auto child = [](Scope& own, bool& flag) -> Task<void> {
+    own.cancel();
+    flag = true;
+    co_return;
+  };
+  scope.spawn(child(scope, ran));
+  loop.run();
+  EXPECT_TRUE(ran);
+  EXPECT_EQ(scope.size(), 0u);
+}
+
 TEST_F(Loopback, CancelingTheParentReachesTheChildrenOfItsScope) {
   Scope outer(loop.get_executor());
   Signal never;

@@ -20,11 +20,31 @@ namespace asio = boost::asio;
 
 struct Scope::State {
   Loop loop;
-  std::list<asio::cancellation_signal> children;
+  struct Child {
+    asio::cancellation_signal signal;
+    bool started = false;
+  };
+  std::list<Child> children;
   asio::steady_timer empty;  // never expires: cancelled when the last child ends
   bool canceled = false;
 
   explicit State(Loop l) : loop(std::move(l)), empty(loop, asio::steady_timer::time_point::max()) {}
+
+  /// co_spawn's own awaits, before a child's first and after its last, throw past everybody when the child is canceled just
+  /// then: no cancellation is delivered before the child runs, and none counts after it ended.
+  static Task<void> run(std::shared_ptr<State> state, std::list<Child>::iterator self, Task<void> child) {
+    self->started = true;
+    std::exception_ptr failure;
+    if (!state->canceled) {
+      try {
+        co_await std::move(child);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    }
+    co_await asio::this_coro::throw_if_cancelled(false);
+    if (failure) std::rethrow_exception(failure);
+  }
 };
 
 namespace {
@@ -50,20 +70,24 @@ Scope::~Scope() { assert(state_->children.empty() && "a scope must be joined bef
 
 void Scope::spawn(Task<void> child) {
   if (state_->canceled) return;
-  auto signal = state_->children.emplace(state_->children.end());
-  auto ended = [state = state_, signal](std::exception_ptr failure) {
-    state->children.erase(signal);
+  auto self = state_->children.emplace(state_->children.end());
+  auto ended = [state = state_, self](std::exception_ptr failure) {
+    state->children.erase(self);
     if (state->children.empty()) state->empty.cancel();
     check_end(failure);
   };
-  asio::co_spawn(state_->loop, std::move(child), asio::bind_cancellation_slot(signal->slot(), std::move(ended)));
+  asio::co_spawn(state_->loop, State::run(state_, self, std::move(child)),
+                 asio::bind_cancellation_slot(self->signal.slot(), std::move(ended)));
 }
 
 void Scope::cancel() {
   auto state = state_;
   if (std::exchange(state->canceled, true)) return;
   // A child may end, and leave the list, while its signal is emitted.
-  for (auto it = state->children.begin(); it != state->children.end();) (it++)->emit(asio::cancellation_type::terminal);
+  for (auto it = state->children.begin(); it != state->children.end();) {
+    auto child = it++;
+    if (child->started) child->signal.emit(asio::cancellation_type::terminal);
+  }
 }
 
 Task<void> Scope::join() {

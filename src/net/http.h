@@ -58,15 +58,15 @@ Result<T> parse_text(std::string_view text, std::string_view what) {
 }
 
 struct Request {
-  std::string method;  // as sent: "GET"
-  std::string target;  // as sent: "/builds/a%2Fb?limit=3"
-  std::string path;    // decoded, without the query
-  Query query;
-  Headers headers;
-  std::string body;    // empty for routes that stream it
-  std::string peer;    // "127.0.0.1:5123", "[::1]:5123" or "unix"
-  std::vector<std::pair<std::string, std::string>> params;  // of the route's pattern, decoded
-  std::any context;    // for middleware to hand on what it found out, such as who asks
+  std::string method = {};  // as sent: "GET"
+  std::string target = {};  // as sent: "/builds/a%2Fb?limit=3"
+  std::string path = {};    // decoded, without the query
+  Query query = {};
+  Headers headers = {};
+  std::string body = {};    // empty for routes that stream it
+  std::string peer = {};    // "127.0.0.1:5123", "[::1]:5123" or "unix"
+  std::vector<std::pair<std::string, std::string>> params = {};  // of the route's pattern, decoded
+  std::any context = {};    // for middleware to hand on what it found out, such as who asks
 
   /// The value the route's pattern caught. Errc::invalid if it is not a T, or there is no such parameter.
   template <class T = std::string>

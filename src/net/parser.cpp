@@ -24,7 +24,7 @@ std::unexpected<Error> failure(error_code ec) {
   if (ec == error::header_limit)
     return fail(Errc::too_large, "the request line and headers are too large", "Send fewer or shorter headers");
   if (ec == error::bad_transfer_encoding) return fail(Errc::invalid, "Transfer-Encoding is malformed, doubled, or beside a Content-Length");
-  if (ec == error::bad_version) return fail(Errc::unsupported, "not HTTP/1.0 or HTTP/1.1");
+  if (ec == error::bad_version) return fail(Errc::invalid, "not HTTP/1.0 or HTTP/1.1");
   return fail(Errc::invalid, "not well-formed HTTP: " + ec.message());
 }
 

@@ -33,7 +33,7 @@ class MessageParser final {
   void start(bool without_body = false);
 
   /// Reads on towards the end of the head and returns how many bytes are done with; the others must be given again, with
-  /// more. Errc::invalid: not HTTP; Errc::too_large: the head; Errc::unsupported: a transfer coding or version.
+  /// more. Errc::invalid: not HTTP; Errc::too_large: the head; Errc::unsupported: a transfer coding.
   Result<std::size_t> feed_head(std::string_view bytes);
   bool has_head() const;
   MessageHead& head();

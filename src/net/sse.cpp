@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
 #include <charconv>
 
 #include "async/scope.h"
@@ -78,6 +79,8 @@ class Viewer final : public SseWriter {
 Task<void> ends_all(Task<void> part, Scope& all, std::exception_ptr& thrown) {
   try {
     co_await std::move(part);
+  } catch (const boost::system::system_error& e) {
+    if (e.code() != boost::system::errc::operation_canceled) thrown = std::current_exception();
   } catch (...) {
     thrown = std::current_exception();
   }
@@ -88,12 +91,12 @@ Task<void> run(const SseBody& body, BodyWriter& out, std::chrono::milliseconds h
   auto loop = co_await boost::asio::this_coro::executor;
   Viewer viewer(out, loop, heartbeat);
   Scope parts(loop);
-  std::exception_ptr beat_ended, body_threw;
+  std::exception_ptr thrown;
   auto events = body(viewer);
-  parts.spawn(ends_all(viewer.beat(), parts, beat_ended));
-  parts.spawn(ends_all(std::move(events), parts, body_threw));
+  parts.spawn(ends_all(viewer.beat(), parts, thrown));
+  parts.spawn(ends_all(std::move(events), parts, thrown));
   co_await parts.join();
-  if (body_threw && !beat_ended) std::rethrow_exception(body_threw);
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 }  // namespace

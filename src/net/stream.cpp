@@ -59,7 +59,7 @@ asio::steady_timer::time_point to_steady(Time at) {
   return steady_clock::now() + std::min<Duration>(distance, kFarthest);
 }
 
-/// Calls `expire` once the deadline has passed, unless it was moved or this was destroyed before.
+/// Calls `expire` once the deadline has passed (from set() if it has already), unless it was moved or this was destroyed before.
 class DeadlineTimer final {
  public:
   DeadlineTimer(Loop loop, std::function<void()> expire) : timer_(std::move(loop)), expire_(std::move(expire)) {}
@@ -70,6 +70,7 @@ class DeadlineTimer final {
       return;
     }
     timer_.expires_at(to_steady(at));
+    if (timer_.expiry() <= asio::steady_timer::clock_type::now()) return expire_();
     timer_.async_wait([this, alive = std::weak_ptr<char>(alive_)](error_code ec) {
       // The wait may have ended well before the deadline was moved.
       if (!ec && !alive.expired() && timer_.expiry() <= asio::steady_timer::clock_type::now()) expire_();
