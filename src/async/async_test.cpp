@@ -157,5 +157,22 @@ TEST_F(Loopback, OffloadedWorkRunsElsewhereAndComesBack) {
   EXPECT_EQ(back, here);
 }
 
+TEST(Completion, TheLoopMayGoAsSoonAsTheAnswerIsThere) {
+  // What the thread still does after it has answered must not reach into the loop (for the sanitizers to see).
+  auto pool = make_thread_offload(2);
+  for (int i = 0; i < 500; ++i) {
+    boost::asio::io_context loop;
+    Scope scope(loop.get_executor());
+    bool done = false;
+    auto caller = [&]() -> Task<void> {
+      co_await run_on(*pool, [] {});
+      done = true;
+    };
+    scope.spawn(caller());
+    loop.run();
+    EXPECT_TRUE(done);
+  }
+}
+
 }  // namespace
 }  // namespace mayfly
