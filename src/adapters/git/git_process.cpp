@@ -58,14 +58,15 @@ Result<Pipe> make_pipe() {
   return out;
 }
 
-Result<Fd> config_file(std::string_view text) {
-  Fd file(::memfd_create("git-config", MFD_CLOEXEC));
+Result<Fd> memory_file(std::string_view text) {
+  Fd file(::memfd_create("git", MFD_CLOEXEC));
   if (file.get() < 0) return cannot("make its configuration");
   while (!text.empty()) {
     auto n = ::write(file.get(), text.data(), text.size());
     if (n < 0) return cannot("write its configuration");
     text.remove_prefix(std::size_t(n));
   }
+  ::lseek(file.get(), 0, SEEK_SET);
   return file;
 }
 
@@ -99,7 +100,7 @@ struct Child {
   const char* program;
   char** arguments;
   char** environment;
-  int output, errors, config, null;
+  int output, errors, config, input;
   rlim_t max_file_bytes;
   pid_t parent;
 };
@@ -118,8 +119,8 @@ struct Child {
   ::sigaction(SIGXFSZ, &action, nullptr);   // so that git says what went wrong instead of dying of it
   // Above the numbers they are put at, so that no dup2 overwrites one still needed.
   int output = ::fcntl(child.output, F_DUPFD_CLOEXEC, 10), errors = ::fcntl(child.errors, F_DUPFD_CLOEXEC, 10);
-  int config = ::fcntl(child.config, F_DUPFD_CLOEXEC, 10), null = ::fcntl(child.null, F_DUPFD_CLOEXEC, 10);
-  if (::dup2(null, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(errors, 2) < 0 || ::dup2(config, config_fd) < 0) ::_exit(127);
+  int config = ::fcntl(child.config, F_DUPFD_CLOEXEC, 10), input = ::fcntl(child.input, F_DUPFD_CLOEXEC, 10);
+  if (::dup2(input, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(errors, 2) < 0 || ::dup2(config, config_fd) < 0) ::_exit(127);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -219,14 +220,13 @@ void StopFlag::raise() {
 Result<GitFinished> run_git(const GitCommand& command, const StopFlag& stop) {
   TRY_ASSIGN(auto output, make_pipe());
   TRY_ASSIGN(auto errors, make_pipe());
-  TRY_ASSIGN(auto config, config_file(command.config));
-  Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (null.get() < 0) return cannot("open /dev/null");
+  TRY_ASSIGN(auto config, memory_file(command.config));
+  TRY_ASSIGN(auto input, memory_file(command.input));
   auto arguments = command.arguments;
   arguments.insert(arguments.begin(), command.program);
   auto environment = environment_of(command);
   auto argv = pointers(arguments), envp = pointers(environment);
-  Child child{command.program.c_str(), argv.data(), envp.data(), output.write.get(), errors.write.get(), config.get(), null.get(),
+  Child child{command.program.c_str(), argv.data(), envp.data(), output.write.get(), errors.write.get(), config.get(), input.get(),
               rlim_t(command.max_file_bytes), ::getpid()};
   pid_t pid = start(child);
   if (pid < 0) return cannot("start a process");

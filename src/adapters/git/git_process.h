@@ -35,6 +35,7 @@ struct GitCommand {
   std::string config;                     // the only configuration read besides the repository's own; may hold secrets
   std::chrono::milliseconds time_limit{};
   std::int64_t max_file_bytes = 0;        // of any file it writes
+  std::string input = {};                 // its standard input
 };
 
 struct GitFinished {

@@ -1,0 +1,179 @@
+#include "runner/sidecar/api.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "base/digest.h"
+
+namespace mayfly {
+namespace {
+
+constexpr std::size_t block_bytes = 256 << 10;
+
+/// Worth another try: the server is not there, or says that it is not up to it now.
+bool is_passing(Errc code) {
+  return code == Errc::unavailable || code == Errc::timeout || code == Errc::rate_limited || code == Errc::internal || code == Errc::canceled;
+}
+
+Error error_in(const http::ClientResponse& answer) { return http::error_of(answer.status, answer.headers, answer.body); }
+
+std::string_view text_of(const Sha256& digest) { return {reinterpret_cast<const char*>(digest.data()), digest.size()}; }
+
+}  // namespace
+
+RunnerApi::RunnerApi(http::Client& client, Clock& clock, Entropy& entropy, std::string url, AttemptId attempt, RetryLimits limits)
+    : client_(client), clock_(clock), entropy_(entropy), base_(std::move(url)), limits_(limits) {
+  while (base_.ends_with('/')) base_.pop_back();
+  if (base_.starts_with("unix:")) base_ += ":";
+  base_ += "/runner/v1/attempts/" + attempt.str();
+}
+
+void RunnerApi::identify(std::string attempt_token, Fence fence) {
+  token_ = std::move(attempt_token);
+  fence_ = fence;
+}
+
+http::ClientRequest RunnerApi::request(std::string method, std::string path, std::string body) const {
+  http::ClientRequest r;
+  r.method = std::move(method);
+  r.url = base_ + path;
+  r.deadline = clock_.now() + limits_.call_limit;
+  r.headers.add("Content-Type", "application/json");
+  if (!token_.empty()) {
+    r.headers.add("Authorization", "Bearer " + token_);
+    r.headers.add("Mayfly-Fence", std::to_string(fence_.value));
+  }
+  r.body = std::move(body);
+  return r;
+}
+
+Task<Result<void>> RunnerApi::pause(int failures, Time give_up, const Error& last) {
+  auto longest = std::min<Duration>(limits_.longest_pause, limits_.first_pause * (std::int64_t(1) << std::min(failures, 20)));
+  std::array<std::uint8_t, 2> chance;
+  entropy_.fill(chance);
+  auto share = 0.5 + 0.5 * (chance[0] * 256 + chance[1]) / 65536;
+  auto length = Duration(static_cast<std::int64_t>(static_cast<double>(longest.count()) * share));
+  if (clock_.now() + length >= give_up)
+    co_return fail(Errc::timeout, "the server did not answer for " + format_duration(limits_.give_up_after) + ": " + last.message);
+  co_await sleep_for(clock_, length);
+  co_return Result<void>{};
+}
+
+Task<Result<http::ClientResponse>> RunnerApi::call(MakeRequest make) {
+  auto give_up = clock_.now() + limits_.give_up_after;
+  for (int failures = 0;; ++failures) {
+    auto answer = co_await client_.send(make());
+    if (answer && answer->ok()) co_return answer;
+    auto error = answer ? error_in(*answer) : answer.error();
+    if (!is_passing(error.code)) co_return std::unexpected(error);
+    CO_TRY(co_await pause(failures, give_up, error));
+  }
+}
+
+Task<Result<StartAnswer>> RunnerApi::start(StartRequest start) {
+  auto body = to_json(start);
+  CO_TRY_ASSIGN(auto answer, co_await call([&] { return request("POST", "/start", body); }));
+  co_return start_answer_from_json(answer.body);
+}
+
+Task<Result<HeartbeatAnswer>> RunnerApi::heartbeat(HeartbeatRequest beat) {
+  auto what = request("POST", "/heartbeat", to_json(beat));
+  what.deadline += std::chrono::milliseconds(beat.wait_ms);
+  auto answer = co_await client_.send(std::move(what));
+  if (!answer) co_return fail(Errc::unavailable, answer.error().message);
+  if (!answer->ok()) {
+    auto error = error_in(*answer);
+    if (is_passing(error.code)) error.code = Errc::unavailable;
+    co_return std::unexpected(error);
+  }
+  co_return heartbeat_answer_from_json(answer->body);
+}
+
+Task<Result<LogsAnswer>> RunnerApi::logs(std::string frames, std::optional<std::int64_t> end) {
+  auto path = end ? "/logs?end=" + std::to_string(*end) : std::string("/logs");
+  CO_TRY_ASSIGN(auto answer, co_await call([&] {
+    auto r = request("POST", path, frames);
+    r.headers.set("Content-Type", "application/vnd.mayfly.log-frames");
+    return r;
+  }));
+  co_return logs_answer_from_json(answer.body);
+}
+
+Task<Result<void>> RunnerApi::steps(StepsReport report) {
+  auto body = to_json(report);
+  CO_TRY(co_await call([&] { return request("POST", "/steps", body); }));
+  co_return Result<void>{};
+}
+
+Task<Result<void>> RunnerApi::upload(std::string kind, std::string path, int fd, std::int64_t size, Sha256 digest) {
+  auto target = "/artifacts?kind=" + http::percent_encode(kind) + "&path=" + http::percent_encode(path);
+  auto write = [fd, size](http::BodyWriter& to) -> Task<Result<void>> {
+    std::vector<char> block(block_bytes);
+    for (std::int64_t at = 0; at < size;) {
+      auto n = ::pread(fd, block.data(), std::min<std::size_t>(block.size(), static_cast<std::size_t>(size - at)), at);
+      if (n <= 0) co_return fail(Errc::invalid, "the file became shorter while it was read");
+      CO_TRY(co_await to.write({block.data(), static_cast<std::size_t>(n)}));
+      at += n;
+    }
+    co_return Result<void>{};
+  };
+  CO_TRY(co_await call([&] {
+    auto r = request("PUT", target, {});
+    r.headers.set("Content-Type", "application/octet-stream");
+    r.headers.add("Digest", "sha-256=" + to_base64(text_of(digest)));
+    r.deadline = clock_.now() + limits_.transfer_limit;
+    r.body = http::BodySource{.write = write, .length = static_cast<std::uint64_t>(size)};
+    return r;
+  }));
+  co_return Result<void>{};
+}
+
+Task<Result<void>> RunnerApi::download_once(const NeededArtifact& artifact, int fd) {
+  if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) co_return fail(Errc::invalid, "cannot empty the file for a download");
+  auto what = request("GET", "/artifacts/" + http::percent_encode(artifact.id), {});
+  what.deadline = clock_.now() + limits_.transfer_limit;
+  CO_TRY_ASSIGN(auto stream, co_await client_.open(std::move(what)));
+  std::vector<char> block(block_bytes);
+  Sha256Stream hash;
+  std::string refusal;
+  for (std::int64_t total = 0;;) {
+    CO_TRY_ASSIGN(auto n, co_await stream->read(block));
+    if (n == 0) break;
+    std::string_view bytes(block.data(), n);
+    if (stream->status() != 200) {
+      refusal.append(bytes.substr(0, block_bytes - std::min(block_bytes, refusal.size())));
+      continue;
+    }
+    total += static_cast<std::int64_t>(n);
+    if (total > artifact.size) co_return fail(Errc::corrupt, "'" + artifact.path + "' is longer than it was when it was stored");
+    hash.update(bytes);
+    for (std::size_t at = 0; at < n;) {
+      auto written = ::write(fd, bytes.data() + at, n - at);
+      if (written <= 0) co_return fail(Errc::too_large, "there is no room for '" + artifact.path + "'");
+      at += static_cast<std::size_t>(written);
+    }
+  }
+  if (stream->status() != 200) co_return std::unexpected(http::error_of(stream->status(), stream->headers(), refusal));
+  if (to_hex(hash.digest()) != artifact.sha256) co_return fail(Errc::corrupt, "'" + artifact.path + "' is not what was stored: its digest differs");
+  co_return Result<void>{};
+}
+
+Task<Result<void>> RunnerApi::download(NeededArtifact artifact, int fd) {
+  auto give_up = clock_.now() + limits_.give_up_after;
+  for (int failures = 0;; ++failures) {
+    auto done = co_await download_once(artifact, fd);
+    if (done || !is_passing(done.error().code)) co_return done;
+    CO_TRY(co_await pause(failures, give_up, done.error()));
+  }
+}
+
+Task<Result<void>> RunnerApi::finish(FinishReport report) {
+  auto body = to_json(report);
+  CO_TRY(co_await call([&] { return request("POST", "/finish", body); }));
+  co_return Result<void>{};
+}
+
+}  // namespace mayfly

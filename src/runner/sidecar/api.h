@@ -1,0 +1,68 @@
+#pragma once
+// The server as a runner sees it (domain/runner/protocol.h). It may be gone for minutes at any time: every call is repeated,
+// with growing pauses, until it is answered or a limit has passed, and each of them may be.
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "async/task.h"
+#include "base/digest.h"
+#include "base/ids.h"
+#include "domain/runner/protocol.h"
+#include "net/client.h"
+#include "ports/clock.h"
+
+namespace mayfly {
+
+struct RetryLimits {
+  Duration first_pause = std::chrono::milliseconds(50);
+  Duration longest_pause = std::chrono::seconds(5);
+  Duration give_up_after = std::chrono::minutes(10);
+  Duration call_limit = std::chrono::seconds(30);      // of one exchange without a large body
+  Duration transfer_limit = std::chrono::minutes(30);  // of one with
+};
+
+/// Errors of all calls: Errc::fenced, the attempt is no longer ours: stop. Errc::timeout, the server was not there for
+/// give_up_after. Others are the server's word and final.
+class RunnerApi final {
+ public:
+  /// All of them outlive this.
+  RunnerApi(http::Client& client, Clock& clock, Entropy& entropy, std::string url, AttemptId attempt, RetryLimits limits = {});
+
+  /// Errc::conflict: another runner was first.
+  Task<Result<StartAnswer>> start(StartRequest request);
+  /// What start() gave; every later call carries it.
+  void identify(std::string attempt_token, Fence fence);
+
+  /// Long poll, one exchange: Errc::unavailable instead of repeating.
+  Task<Result<HeartbeatAnswer>> heartbeat(HeartbeatRequest request);
+  /// `end`: the log's length, once nothing will follow; the server then makes it durable at once.
+  Task<Result<LogsAnswer>> logs(std::string frames, std::optional<std::int64_t> end);
+  Task<Result<void>> steps(StepsReport report);
+  /// The `size` bytes that `fd` holds from its beginning.
+  Task<Result<void>> upload(std::string kind, std::string path, int fd, std::int64_t size, Sha256 digest);
+  /// Writes to `fd`, which is emptied first; checks size and digest. Errc::corrupt if they differ.
+  Task<Result<void>> download(NeededArtifact artifact, int fd);
+  Task<Result<void>> finish(FinishReport report);
+
+  const RetryLimits& limits() const { return limits_; }
+
+ private:
+  using MakeRequest = std::function<http::ClientRequest()>;
+  Task<Result<http::ClientResponse>> call(MakeRequest make);
+  Task<Result<void>> download_once(const NeededArtifact& artifact, int fd);
+  Task<Result<void>> pause(int failures, Time give_up, const Error& last);
+  http::ClientRequest request(std::string method, std::string path, std::string body) const;
+
+  http::Client& client_;
+  Clock& clock_;
+  Entropy& entropy_;
+  std::string base_;          // "http://host/runner/v1/attempts/<id>"
+  RetryLimits limits_;
+  std::string token_;
+  Fence fence_;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,332 @@
+#include "runner/sidecar/attempt.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "domain/pipeline/expression.h"
+
+namespace mayfly {
+namespace {
+
+Standing standing_of(JobSoFar so_far) {
+  switch (so_far) {
+    case JobSoFar::success: return Standing::success;
+    case JobSoFar::failure: return Standing::failure;
+    case JobSoFar::canceled: return Standing::canceled;
+  }
+  return Standing::failure;
+}
+
+ExpressionContext context_of(const RunnerJob& job, const AskCondition& question) {
+  ExpressionContext context;
+  context.event = job.event;
+  context.env = question.env;
+  context.matrix = job.spec.matrix;
+  for (auto& need : job.needs) context.needs[need.name] = {.status = need.status, .outputs = need.outputs};
+  context.standing = standing_of(question.so_far);
+  return context;
+}
+
+FinishReport infrastructure(Reason reason, std::string detail) {
+  FinishReport report;
+  report.outcome = Outcome::infrastructure;
+  report.reason = reason;
+  report.detail = std::move(detail);
+  return report;
+}
+
+FinishReport canceled_early() {
+  FinishReport report;
+  report.outcome = Outcome::canceled;
+  report.reason = Reason::canceled;
+  report.detail = "the job was canceled before its first step";
+  return report;
+}
+
+}  // namespace
+
+Attempt::Attempt(AttemptParts parts, StartAnswer answer)
+    : p_(std::move(parts)), job_(std::move(answer.job)), shipper_(p_.api, p_.log, p_.clock), started_(p_.clock.now()) {
+  auto& checkout = job_.source.checkout;
+  if (checkout.enabled && checkout.submodules) steps_.push_back({.name = "check out submodules"});
+  steps_before_ = steps_.size();
+  for (auto& step : job_.spec.steps) steps_.push_back({.name = step.name});
+}
+
+Attempt::~Attempt() = default;
+
+Sandbox* Attempt::sandbox() const { return p_.sandbox && *p_.sandbox ? (*p_.sandbox)->get() : nullptr; }
+
+Task<SidecarEnd> Attempt::run() {
+  Scope scope(p_.loop);
+  scope.spawn(course());
+  scope.spawn(heartbeat());
+  scope.spawn(ship_log());
+  scope.spawn(watch_log());
+  scope.spawn(report_steps());
+  scope.spawn(listen());
+  scope.spawn(p_.link.write_all());
+  co_await until([this] { return end_.has_value(); }, Time::max());
+  if (workspace_) workspace_->stop();
+  scope.cancel();
+  co_await scope.join();
+  co_return *std::move(end_);
+}
+
+Task<bool> Attempt::until(std::function<bool()> done, Time at) {
+  while (!done()) {
+    if (p_.clock.now() >= at) co_return false;
+    co_await news_.wait(p_.clock, at);
+  }
+  co_return true;
+}
+
+Task<void> Attempt::course() {
+  auto early = co_await prepare();
+  FinishReport report;
+  if (early) report = *std::move(early);
+  else report = co_await run_steps();
+  co_await deliver(report);
+  if (end_) co_return;
+  shipper_.end();
+  co_await until([this] { return shipped_; }, Time::max());
+  co_await finish(std::move(report));
+}
+
+/// An early end, if the job cannot run.
+Task<std::optional<FinishReport>> Attempt::prepare() {
+  while (!p_.sandbox) co_await p_.launched.wait(p_.clock);
+  if (!*p_.sandbox) {
+    auto& error = p_.sandbox->error();
+    auto reason = error.code == Errc::not_found || error.code == Errc::unsupported ? Reason::image_pull : Reason::runner_lost;
+    co_return infrastructure(reason, "the job's sandbox could not be started: " + error.message);
+  }
+  if (cancel_) co_return canceled_early();
+  workspace_ = std::make_unique<Workspace>(p_.api, p_.offload, sandbox()->paths(), p_.spec.sandbox.attempt_dir, job_);
+  filling_ = true;
+  auto filled = co_await workspace_->fill();
+  filling_ = false;
+  if (cancel_) co_return canceled_early();
+  if (!filled) {
+    if (is_final(filled.error())) give_up(filled.error());
+    co_return infrastructure(Reason::source, "the workspace could not be prepared: " + filled.error().message);
+  }
+  log_info("the workspace is ready", {{"attempt", p_.spec.runner.attempt.str()}, {"source_us", std::to_string(workspace_->source_time().count())}});
+  co_return std::nullopt;
+}
+
+InitJob Attempt::init_job() const {
+  InitJob out;
+  auto& spec = job_.spec;
+  if (steps_before_ > 0) out.steps.push_back({.name = steps_[0].name, .run = submodule_script(job_.source.checkout), .shell = "sh"});
+  for (auto& step : spec.steps)
+    out.steps.push_back({.name = step.name, .run = step.run, .shell = step.shell, .env = step.env, .condition = step.condition,
+                         .timeout = step.timeout, .finally = step.finally});
+  out.env = job_.env;
+  out.secrets = job_.secrets;
+  out.timeout = std::max<Duration>(std::chrono::milliseconds(1), spec.timeout - (p_.clock.now() - started_));
+  return out;
+}
+
+Task<FinishReport> Attempt::run_steps() {
+  auto what = init_job();
+  auto limit = p_.clock.now() + what.timeout + what.term_grace + what.finally_limit + init_patience;
+  p_.link.send(ToInit(std::move(what)));
+  running_ = true;
+  if (cancel_) p_.link.send(ToInit(*cancel_));
+  Evidence evidence;
+  evidence.out_of_time = !co_await until([this] { return done_ || hung_up_ || !breach_.empty(); }, limit);
+  running_ = false;
+  co_await close_sandbox(evidence);
+  co_return judge(evidence);
+}
+
+/// A last word means that init is about to go; if it does not, it is made to.
+Task<void> Attempt::close_sandbox(Evidence& evidence) {
+  if (!done_ || !breach_.empty()) sandbox()->kill();
+  auto patience = p_.clock.make_timer();
+  std::optional<Result<SandboxExit>> exit;
+  Scope both(p_.loop);
+  both.spawn(kill_late(*patience));
+  both.spawn(wait_for_exit(*patience, exit));
+  co_await both.join();
+  evidence.done = done_;
+  evidence.canceled = cancel_.has_value();
+  evidence.out_of_memory = sandbox()->out_of_memory();
+  evidence.disk_full = sandbox()->disk_full();
+  evidence.memory_bytes = p_.spec.sandbox.memory_bytes;
+  evidence.disk_bytes = p_.spec.sandbox.disk_bytes;
+  evidence.sandbox_detail = *exit ? (*exit)->detail : exit->error().message;
+  evidence.breach = breach_;
+}
+
+Task<void> Attempt::kill_late(Timer& patience) {
+  if (co_await patience.wait_until(p_.clock.now() + exit_patience)) sandbox()->kill();
+}
+
+Task<void> Attempt::wait_for_exit(Timer& patience, std::optional<Result<SandboxExit>>& exit) {
+  exit = co_await sandbox()->wait();
+  patience.cancel();
+}
+
+bool Attempt::wants_artifacts(const FinishReport& report) const {
+  switch (job_.spec.artifacts.when) {
+    case ArtifactsWhen::always: return true;
+    case ArtifactsWhen::success: return report.outcome == Outcome::success;
+    case ArtifactsWhen::failure: return report.outcome == Outcome::failure || report.outcome == Outcome::timeout;
+  }
+  return false;
+}
+
+/// Reports, artifacts and outputs, from a workspace in which nothing runs any more.
+Task<void> Attempt::deliver(FinishReport& report) {
+  Workspace::Notes notes;
+  bool ran = done_.has_value();
+  if (!ran) {
+    if (sandbox()) sandbox()->kill();
+    notes.push_back(report.detail);
+  }
+  if (ran) report.tests = co_await workspace_->read_tests(notes);
+  Result<void> delivered;
+  if (ran && wants_artifacts(report)) delivered = co_await workspace_->upload_artifacts(notes);
+  if (ran && delivered && report.outcome == Outcome::success) delivered = co_await workspace_->upload_outputs(notes);
+  if (!delivered) {
+    if (is_final(delivered.error())) give_up(delivered.error());
+    notes.push_back(delivered.error().message + (delivered.error().hint.empty() ? "" : "; " + delivered.error().hint));
+    if (report.outcome == Outcome::success) {
+      report.outcome = Outcome::failure;
+      report.reason = Reason::exit_code;
+      report.detail = "the artifacts could not be stored: " + delivered.error().message;
+    }
+  }
+  for (auto& note : notes)
+    if (auto said = p_.log.say(note, p_.clock.now()); !said) log_warn("a note could not be logged", {{"error", said.error().message}});
+}
+
+Task<void> Attempt::finish(FinishReport report) {
+  for (auto& step : steps_)
+    if (step.status == StepStatus::waiting) step.status = StepStatus::skipped;
+    else if (step.status == StepStatus::running) step.status = report.outcome == Outcome::canceled ? StepStatus::canceled : StepStatus::failed;
+  report.steps = steps_;
+  report.log_bytes = shipper_.length();
+  auto finished = co_await p_.api.finish(std::move(report));
+  if (!finished) give_up(finished.error());
+  if (!end_) end_ = SidecarEnd{};
+  news_.notify();
+}
+
+void Attempt::cancel(Duration grace) {
+  if (cancel_) return;
+  cancel_ = CancelJob{.grace = grace, .outcome = Outcome::canceled};
+  if (filling_) workspace_->stop();
+  if (running_) p_.link.send(ToInit(*cancel_));
+  news_.notify();
+}
+
+bool Attempt::is_final(const Error& error) const {
+  return error.code == Errc::fenced || error.code == Errc::unauthenticated || error.code == Errc::timeout;
+}
+
+void Attempt::give_up(const Error& error) {
+  if (end_) return;
+  log_warn("the attempt is given up", {{"attempt", p_.spec.runner.attempt.str()}, {"why", error.message}});
+  end_ = SidecarEnd{.reason = error.code == Errc::timeout ? Reason::runner_lost : Reason::exit_code, .detail = error.message};
+  if (sandbox()) sandbox()->kill();
+  news_.notify();
+}
+
+Task<void> Attempt::heartbeat() {
+  auto answered = p_.clock.now();
+  for (int failures = 0;;) {
+    auto asked = p_.clock.now();
+    auto answer = co_await p_.api.heartbeat({.wait_ms = heartbeat_interval / std::chrono::milliseconds(1)});
+    auto now = p_.clock.now();
+    if (answer) {
+      failures = 0;
+      answered = now;
+      shipper_.durable(answer->durable);
+      bool known = cancel_.has_value();
+      if (answer->cancel) cancel(std::chrono::milliseconds(answer->grace_ms));
+      if (known) co_await sleep_for(p_.clock, heartbeat_interval);
+      else if (now - asked < shortest_heartbeat) co_await sleep_for(p_.clock, shortest_heartbeat);
+      continue;
+    }
+    if (answer.error().code != Errc::unavailable) co_return give_up(answer.error());
+    if (now - answered > p_.api.limits().give_up_after)
+      co_return give_up({Errc::timeout, "the server did not answer for " + format_duration(now - answered) + ": " + answer.error().message, {}});
+    co_await sleep_for(p_.clock, std::min<Duration>(std::chrono::seconds(2), std::chrono::milliseconds(100) * (1 << std::min(failures++, 5))));
+  }
+}
+
+Task<void> Attempt::ship_log() {
+  auto shipped = co_await shipper_.run();
+  if (!shipped) {
+    if (shipped.error().code == Errc::corrupt) {
+      breach(shipped.error().message);
+    } else {
+      co_return give_up(shipped.error());
+    }
+  }
+  shipped_ = true;
+  news_.notify();
+}
+
+Task<void> Attempt::watch_log() {
+  FileWatch watch(p_.loop, p_.spec.sandbox.attempt_dir + "/log");
+  for (;;) {
+    co_await watch.changed();
+    shipper_.look();
+  }
+}
+
+Task<void> Attempt::report_steps() {
+  for (;;) {
+    co_await steps_changed_.wait(p_.clock);
+    co_await sleep_for(p_.clock, step_report_delay);
+    auto reported = co_await p_.api.steps({.steps = steps_});
+    if (reported) continue;
+    if (is_final(reported.error())) co_return give_up(reported.error());
+    log_warn("the server does not take the steps' states", {{"error", reported.error().message}});
+  }
+}
+
+Task<void> Attempt::listen() {
+  for (;;) {
+    auto message = co_await p_.link.receive();
+    if (!message) {
+      hung_up_ = true;
+      if (message.error().code != Errc::unavailable) breach(message.error().message);
+      break;
+    }
+    if (auto* change = std::get_if<StepChange>(&*message)) on_change(*change);
+    else if (auto* question = std::get_if<AskCondition>(&*message)) on_question(*question);
+    else if (!done_) done_ = std::get<InitDone>(*std::move(message));
+    if (done_) break;
+  }
+  news_.notify();
+}
+
+void Attempt::on_change(const StepChange& change) {
+  auto i = static_cast<std::size_t>(change.step);
+  if (i >= steps_.size()) return breach("a step that the job does not have");
+  auto name = std::move(steps_[i].name);
+  steps_[i] = change.state;
+  steps_[i].name = std::move(name);
+  steps_changed_.notify();
+}
+
+void Attempt::on_question(const AskCondition& question) {
+  auto i = static_cast<std::size_t>(question.step);
+  if (i < steps_before_ || i >= steps_.size()) return breach("a question about a step that the job does not have");
+  auto runs = evaluate_condition(job_.spec.steps[i - steps_before_].condition, context_of(job_, question));
+  p_.link.send(ToInit(ConditionAnswer{.step = question.step, .run = runs.value_or(false), .error = runs ? "" : runs.error().message}));
+}
+
+void Attempt::breach(std::string what) {
+  if (!breach_.empty()) return;
+  log_warn("the job tampers with its runner", {{"attempt", p_.spec.runner.attempt.str()}, {"what", what}});
+  breach_ = std::move(what);
+  news_.notify();
+}
+
+}  // namespace mayfly

@@ -1,0 +1,85 @@
+#pragma once
+// An attempt that is ours: everything from the answer to `start` to the last report.
+
+#include <memory>
+#include <optional>
+
+#include "runner/sidecar/sidecar.h"
+#include "runner/sidecar/verdict.h"
+
+namespace mayfly {
+
+inline constexpr Duration step_report_delay = std::chrono::milliseconds(100);  // so that short steps are one report
+inline constexpr Duration shortest_heartbeat = std::chrono::milliseconds(500); // between two that bring nothing
+
+/// What the sidecar has by then; all of it outlives the attempt.
+struct AttemptParts {
+  Loop loop;
+  Clock& clock;
+  Offload& offload;
+  RunnerApi& api;
+  LogFile& log;
+  ControlLink& link;
+  std::optional<Result<std::unique_ptr<Sandbox>>>& sandbox;   // there once `launched` was notified
+  Signal& launched;
+  const SidecarSpec& spec;
+};
+
+class Attempt final {
+ public:
+  Attempt(AttemptParts parts, StartAnswer answer);
+  ~Attempt();
+
+  Task<SidecarEnd> run();
+  void cancel(Duration grace);
+
+ private:
+  // The course, one after another.
+  Task<void> course();
+  Task<std::optional<FinishReport>> prepare();
+  Task<FinishReport> run_steps();
+  Task<void> close_sandbox(Evidence& evidence);
+  Task<void> kill_late(Timer& patience);
+  Task<void> wait_for_exit(Timer& patience, std::optional<Result<SandboxExit>>& exit);
+  Task<void> deliver(FinishReport& report);
+  Task<void> finish(FinishReport report);
+  InitJob init_job() const;
+  bool wants_artifacts(const FinishReport& report) const;
+
+  // Beside it.
+  Task<void> heartbeat();
+  Task<void> ship_log();
+  Task<void> watch_log();
+  Task<void> report_steps();
+  Task<void> listen();
+  void on_change(const StepChange& change);
+  void on_question(const AskCondition& question);
+
+  /// The attempt is no longer ours, or the server is gone for good: nothing more is said, everything is killed.
+  void give_up(const Error& error);
+  bool is_final(const Error& error) const;
+  void breach(std::string what);
+  Sandbox* sandbox() const;
+  /// Waits until `done()`; false at `until`. Whatever happens in the attempt wakes it.
+  Task<bool> until(std::function<bool()> done, Time at);
+
+  AttemptParts p_;
+  RunnerJob job_;
+  std::vector<StepState> steps_;
+  std::size_t steps_before_ = 0;          // steps of ours in front of the pipeline's
+  std::unique_ptr<Workspace> workspace_;
+  LogShipper shipper_;
+  Signal news_;                           // something the course may wait for
+  Signal steps_changed_;
+  Time started_{};
+  std::optional<CancelJob> cancel_;
+  bool filling_ = false;
+  bool running_ = false;                  // init has the job
+  std::optional<InitDone> done_;
+  bool hung_up_ = false;
+  std::string breach_;
+  bool shipped_ = false;
+  std::optional<SidecarEnd> end_;
+};
+
+}  // namespace mayfly

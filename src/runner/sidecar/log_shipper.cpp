@@ -1,0 +1,58 @@
+#include "runner/sidecar/log_shipper.h"
+
+#include <algorithm>
+
+namespace mayfly {
+namespace {
+
+/// Between questions that brought nothing new.
+Duration patience(int refused) { return std::min<Duration>(std::chrono::seconds(1), std::chrono::milliseconds(5) * (1 << std::min(refused, 8))); }
+
+}  // namespace
+
+void LogShipper::end() {
+  ended_ = true;
+  wake_.notify();
+}
+
+void LogShipper::durable(std::int64_t offset) {
+  if (offset <= durable_) return;
+  durable_ = offset;
+  file_.forget(offset);
+  if (ended_) wake_.notify();
+}
+
+Task<Result<void>> LogShipper::run() {
+  for (;;) {
+    bool ended = ended_;  // as of before the look: what comes after it is seen by the next one
+    CO_TRY_ASSIGN(auto batch, file_.next());
+    if (!batch.frames.empty()) {
+      bool last = ended && batch.frames.size() < max_log_batch_bytes / 2;
+      auto end = last ? std::optional(batch.end) : std::nullopt;
+      CO_TRY(co_await ship(std::move(batch), end));
+      if (!last && !ended) co_await sleep_for(clock_, log_ship_interval);
+    } else if (!ended) {
+      co_await wake_.wait(clock_, clock_.now() + log_look_interval);
+    } else if (durable_ >= file_.position()) {
+      co_return Result<void>{};
+    } else {
+      CO_TRY(co_await ship(std::move(batch), file_.position()));
+      if (durable_ < file_.position()) co_await wake_.wait(clock_, clock_.now() + patience(refused_));
+    }
+  }
+}
+
+Task<Result<void>> LogShipper::ship(LogBatch batch, std::optional<std::int64_t> end) {
+  auto before = durable_;
+  CO_TRY_ASSIGN(auto answer, co_await api_.logs(std::move(batch.frames), end));
+  durable(answer.durable);
+  bool progress = answer.next > batch.begin || durable_ > before;
+  refused_ = progress ? 0 : refused_ + 1;
+  if (answer.next < batch.end) {
+    CO_TRY(file_.rewind(answer.next));
+    if (!progress) co_await sleep_for(clock_, patience(refused_));
+  }
+  co_return Result<void>{};
+}
+
+}  // namespace mayfly

@@ -1,0 +1,47 @@
+#pragma once
+// Brings the log from the file to the server, as it grows and until the server will never ask for it again. The server says
+// what it wants next: after it was restarted that may lie behind what was sent.
+
+#include <optional>
+
+#include "async/scope.h"
+#include "async/signal.h"
+#include "runner/sidecar/api.h"
+#include "runner/sidecar/log_file.h"
+
+namespace mayfly {
+
+inline constexpr Duration log_ship_interval = std::chrono::milliseconds(20);   // between requests while much is said
+inline constexpr Duration log_look_interval = std::chrono::seconds(1);         // in case nobody tells of a write
+
+class LogShipper final {
+ public:
+  /// All outlive this.
+  LogShipper(RunnerApi& api, LogFile& file, Clock& clock) : api_(api), file_(file), clock_(clock) {}
+
+  /// The file has grown.
+  void look() { wake_.notify(); }
+  /// Nothing more will be written.
+  void end();
+  /// Heard elsewhere: the server will not ask for what is before `offset`.
+  void durable(std::int64_t offset);
+
+  /// Returns when end() was called and all is durable. Errors: those of RunnerApi::logs and LogFile::next.
+  Task<Result<void>> run();
+
+  /// The log's length, once run() has returned.
+  std::int64_t length() const { return file_.position(); }
+
+ private:
+  Task<Result<void>> ship(LogBatch batch, std::optional<std::int64_t> end);
+
+  RunnerApi& api_;
+  LogFile& file_;
+  Clock& clock_;
+  Signal wake_;
+  bool ended_ = false;
+  std::int64_t durable_ = 0;
+  int refused_ = 0;              // answers in a row that brought us nothing
+};
+
+}  // namespace mayfly

@@ -1,0 +1,77 @@
+#pragma once
+// The course of an attempt, beside its sandbox: trades the boot token, fills the workspace, lets init run the steps, brings
+// log and step states to the server while they run, artifacts and the last word after them.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "async/offload.h"
+#include "async/scope.h"
+#include "async/signal.h"
+#include "domain/build/reason.h"
+#include "ports/executor.h"
+#include "runner/sandbox/launcher.h"
+#include "runner/sidecar/api.h"
+#include "runner/sidecar/control_link.h"
+#include "runner/sidecar/log_shipper.h"
+#include "runner/sidecar/workspace.h"
+
+namespace mayfly {
+
+inline constexpr Duration init_patience = std::chrono::seconds(15);      // over all limits init keeps itself, before it is killed
+inline constexpr Duration exit_patience = std::chrono::seconds(10);      // from init's last word to the end of the sandbox
+inline constexpr Duration default_cancel_grace = std::chrono::seconds(10);
+
+using LaunchSandbox = std::function<Task<Result<std::unique_ptr<Sandbox>>>(Loop, SandboxSpec)>;
+
+/// Everything but the sandbox's descriptors, which the sidecar makes.
+struct SidecarSpec {
+  RunnerSpec runner;           // with its boot token
+  SandboxSpec sandbox;
+  std::string runner_id;       // names this process to the server
+};
+
+/// How the runner ended, for whoever started it.
+struct SidecarEnd {
+  Reason reason = Reason::exit_code;   // exit_code: it did its work, or had none to do
+  std::string detail = {};
+};
+
+class Attempt;
+
+class Sidecar final {
+ public:
+  /// All outlive this.
+  Sidecar(Loop loop, Clock& clock, Offload& offload, RunnerApi& api, LaunchSandbox launch, SidecarSpec spec);
+  ~Sidecar();
+  Sidecar(const Sidecar&) = delete;
+  Sidecar& operator=(const Sidecar&) = delete;
+
+  /// Runs the attempt to its end; when it returns nothing of it runs on this machine.
+  Task<SidecarEnd> run();
+  /// Asks for a cancel, as the server may. From the loop's thread.
+  void cancel(Duration grace);
+
+ private:
+  Task<SidecarEnd> run_both();
+  Task<void> launch();
+  Task<SidecarEnd> run_attempt();
+
+  Loop loop_;
+  Clock& clock_;
+  Offload& offload_;
+  RunnerApi& api_;
+  LaunchSandbox launch_;
+  SidecarSpec spec_;
+  std::optional<LogFile> log_;
+  std::unique_ptr<ControlLink> link_;
+  UniqueFd init_end_;          // of the link, until the sandbox has it
+  std::optional<Result<std::unique_ptr<Sandbox>>> sandbox_;
+  Signal launched_;
+  std::unique_ptr<Attempt> attempt_;
+  std::optional<Duration> early_cancel_;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,374 @@
+// Stories of a whole runner, with the real mayfly-init, in front of a server that can misbehave.
+#include "runner/sidecar/sidecar.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "adapters/system/system_entropy.h"
+#include "runner/sidecar/tar.h"
+#include "runner/sidecar/testing/fake_server.h"
+#include "runner/sidecar/testing/plain_sandbox.h"
+#include "support/run.h"
+#include "support/temp_dir.h"
+
+namespace mayfly {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+/// A job whose steps are these scripts, without source.
+RunnerJob job_of(std::vector<std::string> scripts) {
+  RunnerJob job;
+  job.spec.name = job.spec.base_name = "test";
+  for (auto& script : scripts) {
+    StepSpec step;
+    step.name = "step " + std::to_string(job.spec.steps.size() + 1);
+    step.run = script;
+    job.spec.steps.push_back(step);
+  }
+  job.source.checkout.enabled = false;
+  job.event.event = "push";
+  return job;
+}
+
+class SidecarTest : public testing::Test {
+ protected:
+  /// Runs the runner to its end on this thread, and `meanwhile` on another.
+  SidecarEnd run(FakeServer& server, std::function<void()> meanwhile = {}, RetryLimits limits = {}) {
+    std::thread other(meanwhile ? meanwhile : [] {});
+    auto end = run_here(server, limits);
+    other.join();
+    EXPECT_THAT(server.breaches(), IsEmpty());
+    return end;
+  }
+
+  std::filesystem::path workspace() const { return directory_.path() / "workspace"; }
+
+  TempDir directory_;
+  PlainSandbox::Facts facts_;
+  bool launch_fails_ = false;
+  bool launched_ = false;
+
+ private:
+  SidecarEnd run_here(FakeServer& server, RetryLimits limits) {
+    TestLoop loop;
+    SystemClock clock(loop.loop());
+    SystemEntropy entropy;
+    auto offload = make_thread_offload(1);
+    http::Client client(loop.loop());
+    RunnerSpec runner;
+    runner.attempt = make_id<AttemptId>(clock, entropy);
+    runner.boot_token = "boot-token";
+    RunnerApi api(client, clock, entropy, server.url(), runner.attempt, limits);
+    SidecarSpec spec{.runner = runner, .sandbox = {.attempt = runner.attempt, .image = "host", .attempt_dir = directory_.path(), .init_path = MAYFLY_INIT}, .runner_id = "me"};
+    auto launch = [&](Loop, SandboxSpec what) -> Task<Result<std::unique_ptr<Sandbox>>> {
+      launched_ = true;
+      if (launch_fails_) co_return fail(Errc::not_found, "no such image: nowhere");
+      co_return std::make_unique<PlainSandbox>(clock, what, facts_);
+    };
+    Sidecar sidecar(loop.loop(), clock, *offload, api, launch, std::move(spec));
+    return loop.run(sidecar.run());
+  }
+};
+
+TEST_F(SidecarTest, RunsAJobAndTellsTheServerAllOfIt) {
+  auto job = job_of({"echo hello; echo v=1 >> $CI_OUTPUT", "echo $TOKEN $CI_BUILD_ID"});
+  job.env = {{"CI_BUILD_ID", "b1"}};
+  job.secrets = {{"TOKEN", "hunter2"}};
+  FakeServer server(job);
+  auto end = run(server);
+  EXPECT_EQ(end.reason, Reason::exit_code);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::success);
+  EXPECT_EQ(report->reason, Reason::none);
+  EXPECT_EQ(report->outputs, (std::map<std::string, std::string>{{"v", "1"}}));
+  EXPECT_EQ(server.log(), "hello\n*** b1\n");
+  EXPECT_EQ(report->log_bytes, 13);
+  ASSERT_EQ(report->steps.size(), 2u);
+  EXPECT_EQ(report->steps[1].name, "step 2");
+  EXPECT_EQ(report->steps[1].status, StepStatus::succeeded);
+  EXPECT_EQ(report->steps[1].log_start, 6);
+  EXPECT_EQ(server.boot_token(), "boot-token");
+  EXPECT_EQ(server.finishes(), 1);
+}
+
+TEST_F(SidecarTest, TellsWhichStepFailed) {
+  FakeServer server(job_of({"exit 3", "echo no"}));
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::failure);
+  EXPECT_EQ(report->reason, Reason::exit_code);
+  EXPECT_EQ(report->detail, "step 'step 1' ended with exit code 3");
+  EXPECT_EQ(report->exit_code, 3);
+  EXPECT_EQ(report->steps[1].status, StepStatus::skipped);
+}
+
+TEST_F(SidecarTest, ASecondRunnerLeavesAtOnce) {
+  FakeServer server(job_of({"echo no"}));
+  server.refuse_start();
+  auto end = run(server);
+  EXPECT_EQ(end.reason, Reason::exit_code);
+  EXPECT_THAT(end.detail, HasSubstr("another runner was first"));
+  EXPECT_FALSE(server.finished());
+  EXPECT_EQ(server.log(), "");
+  EXPECT_TRUE(std::filesystem::is_empty(workspace()));
+}
+
+TEST_F(SidecarTest, NeverUsesALogFileTwice) {
+  std::ofstream(directory_.path() / "log") << "of another";
+  FakeServer server(job_of({"echo no"}));
+  auto end = run(server);
+  EXPECT_THAT(end.detail, HasSubstr("File exists"));
+  EXPECT_FALSE(launched_);
+}
+
+TEST_F(SidecarTest, AsksTheExpressionsOfStepsHere) {
+  auto job = job_of({"exit 1", "echo after failure", "echo never", "echo pushed"});
+  job.spec.steps[1].condition = "failure() && needs.build.outputs.tag == 'v1'";
+  job.spec.steps[2].condition = "matrix.db == 'x'";
+  job.spec.steps[3].condition = "always() && event == 'push' && env.LEVEL == '9'";
+  job.spec.steps[3].env = {{"LEVEL", "9"}};
+  job.needs = {{.name = "build", .status = "succeeded", .outputs = {{"tag", "v1"}}}};
+  FakeServer server(job);
+  run(server);
+  EXPECT_EQ(server.log(), "after failure\npushed\n");
+}
+
+TEST_F(SidecarTest, ReportsStepsWhileTheyRun) {
+  FakeServer server(job_of({"while ! [ -e go ]; do sleep 0.01; done"}));
+  run(server, [&] {
+    for (int i = 0; i < 3000 && server.reports().empty(); ++i) std::this_thread::sleep_for(5ms);
+    ASSERT_FALSE(server.reports().empty());
+    EXPECT_EQ(server.reports()[0].steps[0].status, StepStatus::running);
+    std::ofstream(workspace() / "go");
+  });
+  EXPECT_EQ(server.finished()->outcome, Outcome::success);
+}
+
+TEST_F(SidecarTest, BringsLogBytesWhileTheyAreWritten) {
+  FakeServer server(job_of({"echo one; while ! [ -e go ]; do sleep 0.01; done; echo two"}));
+  run(server, [&] {
+    server.wait_for_log("one\n");
+    std::ofstream(workspace() / "go");
+  });
+  EXPECT_EQ(server.log(), "one\ntwo\n");
+}
+
+TEST_F(SidecarTest, CancelReachesTheSteps) {
+  FakeServer server(job_of({"trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done", "echo no"}));
+  auto begin = std::chrono::steady_clock::now();
+  run(server, [&] {
+    server.wait_for_log("ready\n");
+    server.cancel(5000);
+  });
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::canceled);
+  EXPECT_EQ(report->reason, Reason::canceled);
+  EXPECT_THAT(server.log(), HasSubstr("bye\n"));
+  EXPECT_EQ(report->steps[1].status, StepStatus::skipped);
+}
+
+TEST_F(SidecarTest, ACancelBeforeTheFirstStepMeansThatNothingRuns) {
+  FakeServer server(job_of({"echo no"}));
+  server.cancel(1000);
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::canceled);
+  EXPECT_THAT(server.log(), Not(HasSubstr("no\n")));
+}
+
+TEST_F(SidecarTest, AFencedAttemptIsKilledAndSaysNothingMore) {
+  FakeServer server(job_of({"echo ready; sleep 600"}));
+  SidecarEnd end = run(server, [&] {
+    server.wait_for_log("ready\n");
+    server.fence();
+  });
+  EXPECT_EQ(end.reason, Reason::exit_code);
+  EXPECT_THAT(end.detail, HasSubstr("another attempt is current"));
+  EXPECT_FALSE(server.finished());
+}
+
+TEST_F(SidecarTest, LivesThroughAServerThatIsAwayForAWhileAndForgets) {
+  FakeServer server(job_of({"i=0; while ! [ -e stop ]; do i=$((i+1)); echo line $i; sleep 0.002; done; echo last"}));
+  server.keep_in_memory();
+  run(server, [&] {
+    for (int round = 0; round < 3; ++round) {
+      server.wait_for_log("line " + std::to_string(20 * (round + 1)) + "\n");
+      server.down();
+      server.forget();
+      std::this_thread::sleep_for(300ms);
+      server.up();
+    }
+    std::ofstream(workspace() / "stop");
+  });
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::success);
+  EXPECT_EQ(report->log_bytes, static_cast<std::int64_t>(server.log().size()));
+  std::string expected;
+  for (int i = 1; expected.size() + 5 < server.log().size(); ++i) expected += "line " + std::to_string(i) + "\n";
+  EXPECT_EQ(server.log(), expected + "last\n");
+  EXPECT_GT(server.rewinds(), 0);
+}
+
+TEST_F(SidecarTest, RepeatsEveryCallThatStumbles) {
+  auto job = job_of({"echo x > file; echo hello"});
+  job.spec.artifacts.paths = {"file"};
+  FakeServer server(job);
+  server.stumble(6);
+  run(server, [&] {
+    server.wait_for_log("hello\n");
+    server.stumble(5);
+  });
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.finished()->outcome, Outcome::success);
+  EXPECT_EQ(server.log(), "hello\n");
+}
+
+TEST_F(SidecarTest, GivesUpOnAServerThatNeverComesBack) {
+  FakeServer server(job_of({"echo ready; sleep 600"}));
+  auto end = run(server, [&] {
+    server.wait_for_log("ready\n");
+    server.down();
+  }, {.give_up_after = 1s});
+  EXPECT_EQ(end.reason, Reason::runner_lost);
+  EXPECT_THAT(end.detail, HasSubstr("the server did not answer for"));
+}
+
+TEST_F(SidecarTest, SaysThatASandboxCouldNotBeStarted) {
+  launch_fails_ = true;
+  FakeServer server(job_of({"echo no"}));
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::infrastructure);
+  EXPECT_EQ(report->reason, Reason::image_pull);
+  EXPECT_EQ(report->detail, "the job's sandbox could not be started: no such image: nowhere");
+  EXPECT_EQ(server.log(), "mayfly: " + report->detail + "\n");
+}
+
+TEST_F(SidecarTest, SaysThatTheSourceIsNotThere) {
+  auto job = job_of({"echo no"});
+  job.source = {.repository = directory_.path() / "nowhere.git", .sha = std::string(40, 'a'), .ref = "refs/heads/main", .checkout = {}};
+  FakeServer server(job);
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::infrastructure);
+  EXPECT_EQ(report->reason, Reason::source);
+  EXPECT_THAT(report->detail, HasSubstr("the workspace could not be prepared: git fetch: "));
+}
+
+TEST_F(SidecarTest, CallsOutOfMemoryByItsName) {
+  facts_.out_of_memory = true;
+  FakeServer server(job_of({"kill -KILL $$"}));
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::failure);
+  EXPECT_EQ(report->reason, Reason::oom);
+  EXPECT_THAT(report->detail, HasSubstr("ran out of memory"));
+}
+
+TEST_F(SidecarTest, AJobThatKillsItsInitIsLostAndSaidSo) {
+  FakeServer server(job_of({"echo ready; kill -KILL $PPID; sleep 5"}));
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::infrastructure);
+  EXPECT_EQ(report->reason, Reason::runner_lost);
+  EXPECT_THAT(server.log(), HasSubstr("ready\nmayfly: the sandbox ended before the job did"));
+}
+
+TEST_F(SidecarTest, StoresArtifactsAndOutputsAndSaysWhatIsMissing) {
+  auto job = job_of({"mkdir -p build/sub; echo a > build/a.txt; echo b > build/sub/b.bin; echo c > c.txt; ln -s /etc/passwd build/evil; ln -s a.txt build/good"});
+  job.spec.artifacts.paths = {"build", "*.txt", "missing/**"};
+  job.spec.outputs = {"build/"};
+  FakeServer server(job);
+  run(server);
+  ASSERT_EQ(server.finished()->outcome, Outcome::success);
+  std::map<std::string, std::string> artifacts;
+  std::string tar;
+  for (auto& upload : server.uploads())
+    if (upload.kind == "outputs") tar = upload.bytes;
+    else artifacts[upload.path] = upload.bytes;
+  EXPECT_EQ(artifacts, (std::map<std::string, std::string>{{"build/a.txt", "a\n"}, {"build/good", "a\n"}, {"build/sub/b.bin", "b\n"}, {"c.txt", "c\n"}}));
+  EXPECT_THAT(tar, Not(IsEmpty()));
+  EXPECT_THAT(server.log(), HasSubstr("mayfly: artifacts: 'missing/**' matches nothing in the workspace\n"));
+  EXPECT_THAT(server.log(), HasSubstr("mayfly: artifacts: cannot open 'build/evil': it leads out of the workspace; it is left out\n"));
+  EXPECT_THAT(server.log(), HasSubstr("mayfly: outputs: 'build/evil' is no file inside the workspace; it is left out\n"));
+}
+
+TEST_F(SidecarTest, KeepsArtifactsOfAFailureOnlyWhenAsked) {
+  auto job = job_of({"echo a > a.txt; exit 1"});
+  job.spec.artifacts.paths = {"a.txt"};
+  FakeServer no(job);
+  run(no);
+  EXPECT_THAT(no.uploads(), IsEmpty());
+  std::filesystem::remove(directory_.path() / "log");
+  job.spec.artifacts.when = ArtifactsWhen::always;
+  FakeServer yes(job);
+  run(yes);
+  EXPECT_EQ(yes.uploads().size(), 1u);
+}
+
+TEST_F(SidecarTest, AnArtifactThatIsRefusedFailsTheJobInPlainWords) {
+  auto job = job_of({"echo a > a.txt"});
+  job.spec.artifacts.paths = {"a.txt"};
+  FakeServer server(job);
+  server.refuse_uploads();
+  run(server);
+  EXPECT_EQ(server.finished()->outcome, Outcome::failure);
+  EXPECT_EQ(server.finished()->detail, "the artifacts could not be stored: the project has no space left");
+}
+
+TEST_F(SidecarTest, BringsWhatNeededJobsLeft) {
+  auto tar_path = directory_.path() / "t.tar";
+  ASSERT_EQ(::system(("cd " + directory_.path().string() + " && mkdir -p s/out && echo built > s/out/app && tar cf t.tar -C s out").c_str()), 0);
+  std::ifstream in(tar_path, std::ios::binary);
+  std::string tar{std::istreambuf_iterator<char>(in), {}};
+  auto hex = [](std::string_view bytes) { return to_hex(sha256(bytes)); };
+  auto job = job_of({"cat out/app docs/note"});
+  job.needs = {{.name = "build", .status = "succeeded",
+                .artifacts = {{.id = "t", .kind = "outputs", .path = "outputs.tar", .size = std::int64_t(tar.size()), .sha256 = hex(tar)},
+                              {.id = "n", .kind = "artifact", .path = "docs/note", .size = 5, .sha256 = hex("note\n")}}}};
+  FakeServer server(job);
+  server.provide("t", tar);
+  server.provide("n", "note\n");
+  run(server);
+  EXPECT_EQ(server.log(), "built\nnote\n");
+}
+
+TEST_F(SidecarTest, RefusesAnArtifactThatIsNotWhatWasStored) {
+  auto job = job_of({"echo no"});
+  job.needs = {{.name = "build", .status = "succeeded", .artifacts = {{.id = "n", .kind = "artifact", .path = "note", .size = 5, .sha256 = to_hex(sha256("note\n"))}}}};
+  FakeServer server(job);
+  server.provide("n", "nope\n");
+  run(server);
+  EXPECT_EQ(server.finished()->outcome, Outcome::infrastructure);
+  EXPECT_THAT(server.finished()->detail, HasSubstr("'note' is not what was stored: its digest differs"));
+}
+
+TEST_F(SidecarTest, SumsUpJUnitFilesAndMasksThem) {
+  auto job = job_of({R"(echo '<testsuite name="s"><testcase name="a" time="0.5"/><testcase name="b"><failure message="got hunter2"/></testcase></testsuite>' > out.xml; exit 1)"});
+  job.secrets = {{"TOKEN", "hunter2"}};
+  job.spec.junit = {"*.xml"};
+  FakeServer server(job);
+  run(server);
+  EXPECT_EQ(server.finished()->tests, (TestReport{.tests = 2, .failures = 1, .errors = 0, .skipped = 0, .time_ms = 500, .failed = {{.suite = "s", .name = "b", .message = "got ***"}}}));
+}
+
+}  // namespace
+}  // namespace mayfly

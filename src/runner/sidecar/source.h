@@ -1,0 +1,27 @@
+#pragma once
+// The commit a job is about, in its workspace: a working tree and a .git with that commit in it. Blocking.
+
+#include <string>
+
+#include "adapters/git/git_process.h"
+#include "base/result.h"
+#include "domain/runner/protocol.h"
+
+namespace mayfly {
+
+struct SourceRequest {
+  SourceRef source;
+  std::string workspace;      // exists; empty but for what mkfs leaves there
+  std::string origin;         // what `origin` is called in the job's repository; may be empty
+  std::chrono::milliseconds time_limit = std::chrono::minutes(10);
+};
+
+/// Checks the commit out. From a mirror of ours (a directory of this machine that holds the commit) it costs two git processes
+/// side by side, one that writes the tree and one that packs the commit's objects; from anywhere else a fetch. Submodules are not
+/// fetched here but by the job, which may reach less (see submodule_step). Errc::not_found: no such commit. Errc::canceled: stopped.
+Result<void> check_out(const SourceRequest& request, const StopFlag& stop);
+
+/// What a step runs to bring submodules in.
+std::string submodule_script(const CheckoutSpec& checkout);
+
+}  // namespace mayfly

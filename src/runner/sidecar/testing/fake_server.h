@@ -1,0 +1,197 @@
+#pragma once
+// The server's side of the runner protocol, small enough to be wrong in every way a test wants: it can go away, forget what
+// it has not made durable, refuse, cancel.
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "adapters/system/system_clock.h"
+#include "domain/logs/frame.h"
+#include "domain/runner/protocol.h"
+#include "net/test_server.h"
+
+namespace mayfly {
+
+class FakeServer final {
+ public:
+  struct Upload {
+    std::string kind;
+    std::string path;
+    std::string bytes;
+  };
+
+  explicit FakeServer(RunnerJob job) : job_(std::move(job)) {
+    add_routes();
+    up();
+  }
+
+  // What the test arranges.
+  void up() { server_ = std::make_unique<http::testing_support::TestServer>(router_, http::ServerOptions{}, address_); address_ = server_->address(); }
+  void down() { server_.reset(); }
+  /// As a server that was killed: log bytes that were not durable are not there any more.
+  void forget() { with([&] { log_.resize(static_cast<std::size_t>(durable_)); }); }
+  void cancel(std::int64_t grace_ms) { with([&] { cancel_ = true; grace_ms_ = grace_ms; }); }
+  void fence() { with([&] { fenced_ = true; }); }
+  void refuse_start() { with([&] { refuse_start_ = true; }); }
+  /// Log bytes become durable only when the log has ended.
+  void keep_in_memory() { with([&] { eager_ = false; }); }
+  /// Answers 503 to so many calls.
+  void stumble(int calls) { with([&] { stumbles_ = calls; }); }
+  void provide(std::string id, std::string bytes) { with([&] { stored_[id] = std::move(bytes); }); }
+  void refuse_uploads() { with([&] { refuse_uploads_ = true; }); }
+
+  // What it has seen.
+  std::string url() const { return "http://" + address_; }
+  std::string log() { return with([&] { return log_; }); }
+  std::optional<FinishReport> finished() { return with([&] { return finished_; }); }
+  int finishes() { return with([&] { return finishes_; }); }
+  std::vector<Upload> uploads() { return with([&] { return uploads_; }); }
+  std::vector<StepsReport> reports() { return with([&] { return reports_; }); }
+  std::string boot_token() { return with([&] { return boot_token_; }); }
+  int rewinds() { return with([&] { return rewinds_; }); }
+  std::vector<std::string> breaches() { return with([&] { return breaches_; }); }
+
+  void wait_for_log(std::string_view text) {
+    for (int i = 0; i < 6000; ++i, ::usleep(5'000))
+      if (log().find(text) != std::string::npos) return;
+    ADD_FAILURE() << "the server never got '" << text << "' but: " << log();
+  }
+
+ private:
+  template <class F>
+  std::invoke_result_t<F> with(F f) {
+    std::lock_guard lock(mutex_);
+    return f();
+  }
+
+  using Answer = http::Response;
+  static Answer refused(Errc code, std::string text) { return http::problem(Error{code, std::move(text), {}}); }
+
+  /// What every call but start is checked for.
+  std::optional<Answer> check(const http::Request& r) {
+    if (stumbles_ > 0) {
+      --stumbles_;
+      return refused(Errc::unavailable, "stumbled");
+    }
+    if (fenced_) return refused(Errc::fenced, "another attempt is current");
+    if (r.headers.get("Authorization") != "Bearer attempt-token" || r.headers.get("Mayfly-Fence") != "7") {
+      breaches_.push_back("a call without its token: " + r.target);
+      return refused(Errc::unauthenticated, "no token");
+    }
+    return std::nullopt;
+  }
+
+  void add_routes() {
+    auto base = std::string("/runner/v1/attempts/{id}");
+    router_.add("POST", base + "/start", [this](http::Request r) -> Task<Answer> { co_return with([&] { return start(r); }); });
+    router_.add("POST", base + "/heartbeat", [this](http::Request r) -> Task<Answer> { return heartbeat(std::move(r)); });
+    router_.add("POST", base + "/logs", [this](http::Request r) -> Task<Answer> { co_return with([&] { return logs(r); }); }, {.max_body_bytes = max_log_request_bytes});
+    router_.add("POST", base + "/steps", [this](http::Request r) -> Task<Answer> { co_return with([&] { return steps(r); }); });
+    router_.add("POST", base + "/finish", [this](http::Request r) -> Task<Answer> { co_return with([&] { return finish(r); }); }, {.max_body_bytes = 8 << 20});
+    router_.add("PUT", base + "/artifacts", [this](http::Request r) -> Task<Answer> { co_return with([&] { return upload(r); }); }, {.max_body_bytes = 64 << 20});
+    router_.add("GET", base + "/artifacts/{artifact}", [this](http::Request r) -> Task<Answer> { co_return with([&] { return download(r); }); });
+  }
+
+  Answer start(const http::Request& r) {
+    auto request = start_request_from_json(r.body);
+    if (!request) return refused(Errc::invalid, request.error().message);
+    if (stumbles_ > 0) {
+      --stumbles_;
+      return refused(Errc::unavailable, "stumbled");
+    }
+    if (refuse_start_ || (!runner_.empty() && runner_ != request->runner_id)) return refused(Errc::conflict, "another runner was first");
+    runner_ = request->runner_id;
+    boot_token_ = request->boot_token;
+    return http::json_response(200, to_json(StartAnswer{"attempt-token", Fence{7}, job_}));
+  }
+
+  Task<Answer> heartbeat(http::Request r) {
+    SystemClock clock(co_await boost::asio::this_coro::executor);
+    auto until = clock.now() + std::chrono::milliseconds(heartbeat_request_from_json(r.body)->wait_ms);
+    for (;;) {
+      {
+        std::lock_guard lock(mutex_);
+        if (auto no = check(r)) co_return *std::move(no);
+        if (cancel_ || clock.now() >= until)
+          co_return http::json_response(200, to_json(HeartbeatAnswer{.cancel = cancel_, .grace_ms = grace_ms_, .durable = durable_}));
+      }
+      co_await sleep_for(clock, std::chrono::milliseconds(5));
+    }
+  }
+
+  Answer logs(const http::Request& r) {
+    if (auto no = check(r)) return *std::move(no);
+    for (std::string_view rest = r.body; !rest.empty();) {
+      auto got = decode_frame(rest);
+      if (!got || got->size == 0) {
+        breaches_.push_back("frames that are none");
+        return refused(Errc::invalid, "bad frame");
+      }
+      rest.remove_prefix(got->size);
+      auto size = static_cast<std::int64_t>(log_.size()), begin = got->frame.offset, end = begin + static_cast<std::int64_t>(got->frame.text.size());
+      if (begin > size) {
+        ++rewinds_;
+        break;
+      }
+      if (end > size) log_ += got->frame.text.substr(static_cast<std::size_t>(size - begin));
+    }
+    auto size = static_cast<std::int64_t>(log_.size());
+    auto end = r.query.get("end");
+    if (eager_ || (end && std::to_string(size) == *end)) durable_ = size;
+    return http::json_response(200, to_json(LogsAnswer{.next = size, .durable = durable_}));
+  }
+
+  Answer steps(const http::Request& r) {
+    if (auto no = check(r)) return *std::move(no);
+    reports_.push_back(*steps_report_from_json(r.body));
+    return http::json_response(200, "{}");
+  }
+
+  Answer finish(const http::Request& r) {
+    if (auto no = check(r)) return *std::move(no);
+    auto report = finish_report_from_json(r.body);
+    if (!report) return refused(Errc::invalid, report.error().message);
+    if (report->log_bytes != durable_) breaches_.push_back("finished before the log was durable");
+    finished_ = *std::move(report);
+    ++finishes_;
+    return http::json_response(200, "{}");
+  }
+
+  Answer upload(const http::Request& r) {
+    if (auto no = check(r)) return *std::move(no);
+    if (refuse_uploads_) return refused(Errc::too_large, "the project has no space left");
+    auto digest = sha256(r.body);
+    if (r.headers.get("Digest") != "sha-256=" + to_base64({reinterpret_cast<const char*>(digest.data()), digest.size()})) breaches_.push_back("a wrong digest");
+    uploads_.push_back({std::string(*r.query.get("kind")), std::string(*r.query.get("path")), r.body});
+    return http::json_response(200, R"({"id":"a","sha256":""})");
+  }
+
+  Answer download(const http::Request& r) {
+    if (auto no = check(r)) return *std::move(no);
+    auto found = stored_.find(*r.param("artifact"));
+    if (found == stored_.end()) return refused(Errc::not_found, "no such artifact");
+    return http::text_response(200, found->second, "application/octet-stream");
+  }
+
+  RunnerJob job_;
+  http::Router router_;
+  std::string address_ = "127.0.0.1:0";
+  std::unique_ptr<http::testing_support::TestServer> server_;
+
+  std::mutex mutex_;
+  bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false;
+  std::int64_t grace_ms_ = 0, durable_ = 0;
+  int stumbles_ = 0, finishes_ = 0, rewinds_ = 0;
+  std::string runner_, boot_token_, log_;
+  std::map<std::string, std::string> stored_;
+  std::optional<FinishReport> finished_;
+  std::vector<Upload> uploads_;
+  std::vector<StepsReport> reports_;
+  std::vector<std::string> breaches_;
+};
+
+}  // namespace mayfly
