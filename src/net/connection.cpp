@@ -56,9 +56,9 @@ bool is_framing(std::string_view name) {
   return std::ranges::any_of(kNames, [&](auto framing) { return equal_ignoring_case(name, framing); });
 }
 
-/// A line break in a header would be a header of its own.
+/// A line break in a header would be a header of its own, and other control characters make the message malformed.
 void append_line(std::string& out, std::string_view name, std::string_view value) {
-  auto harmless = [](char c) { return c == '\r' || c == '\n' || c == '\0' ? ' ' : c; };
+  auto harmless = [](unsigned char c) { return static_cast<char>((c < 0x20 && c != '\t') || c == 0x7f ? ' ' : c); };
   std::ranges::transform(name, std::back_inserter(out), harmless);
   out += ": ";
   std::ranges::transform(value, std::back_inserter(out), harmless);

@@ -118,6 +118,7 @@ std::string host_field(const Url& url) {
 }
 
 Result<std::string> percent_decode(std::string_view text) {
+  if (text.contains('\0')) return bad("a NUL", {});
   std::string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {

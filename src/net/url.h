@@ -35,7 +35,7 @@ std::string to_string(const Url&);
 /// What a `Host` header holds: "example.org", "example.org:8080", "[::1]:8080", "localhost" for unix.
 std::string host_field(const Url&);
 
-/// Errc::invalid for a '%' not followed by two hex digits and for an encoded NUL.
+/// Errc::invalid for a '%' not followed by two hex digits and for a NUL, encoded or not.
 Result<std::string> percent_decode(std::string_view text);
 
 /// Everything but RFC 3986's unreserved characters becomes %XX; `keep` names characters left as they are ("/" for paths).

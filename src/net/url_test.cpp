@@ -48,6 +48,7 @@ TEST(Percent, DecodesAndEncodesEveryByte) {
 
 TEST(Percent, AWrongEscapeIsAnError) {
   for (auto text : {"%", "a%", "%4", "%4g", "%g4", "%%41", "%00"}) EXPECT_FALSE(percent_decode(text)) << text;
+  EXPECT_FALSE(percent_decode(std::string_view("a\0b", 3)));
 }
 
 TEST(Query, KeepsOrderAndRepetitions) {
