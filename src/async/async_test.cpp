@@ -3,6 +3,7 @@
 #include <boost/asio/io_context.hpp>
 #include <thread>
 
+#include "async/mutex.h"
 #include "async/offload.h"
 #include "async/scope.h"
 #include "async/signal.h"
@@ -137,6 +138,26 @@ TEST_F(Loopback, ASignalIsRememberedAndALimitIsKept) {
   scope.spawn(waiter());
   loop.run();
   EXPECT_EQ(seen, (std::vector<bool>{true, false}));
+}
+
+TEST_F(Loopback, AMutexServesInOrderAndSkipsWhoGaveUp) {
+  Mutex mutex;
+  std::vector<int> order;
+  Scope patient(loop.get_executor()), impatient(loop.get_executor());
+  auto worker = [&](int n) -> Task<void> {
+    auto guard = co_await mutex.lock(*clock);
+    auto timer = clock->make_timer();
+    co_await timer->wait_until(soon(5ms));
+    order.push_back(n);
+    if (n == 0) impatient.cancel();
+  };
+  patient.spawn(worker(0));
+  impatient.spawn(worker(1));
+  patient.spawn(worker(2));
+  patient.spawn(worker(3));
+  loop.run();
+  EXPECT_EQ(order, (std::vector{0, 2, 3}));
+  EXPECT_FALSE(mutex.busy());
 }
 
 TEST_F(Loopback, OffloadedWorkRunsElsewhereAndComesBack) {
