@@ -142,4 +142,8 @@ struct Verdict {
 };
 Verdict judge(const BuildState& build, const JobState& job);
 
+/// The job's spec with everything filled in that its needs have decided: as its runner gets it. Errc::invalid names what
+/// cannot be evaluated.
+Result<JobSpec> resolve_spec(const BuildState& build, const JobState& job);
+
 }  // namespace mayfly

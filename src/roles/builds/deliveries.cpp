@@ -1,0 +1,192 @@
+#include "roles/builds/deliveries.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "domain/webhook/github.h"
+#include "roles/builds/planning.h"
+
+namespace mayfly {
+namespace {
+
+constexpr Duration sweep_interval = std::chrono::seconds(2);
+constexpr std::string_view provider = "github";
+
+constexpr std::string_view insert_delivery = R"sql(
+insert into deliveries (id, project_id, provider, provider_id, event, body, received_at, status, detail, tries, not_before)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0))sql";
+constexpr std::string_view select_known = "select id from deliveries where project_id = $1 and provider = $2 and provider_id = $3";
+constexpr std::string_view select_open = R"sql(
+select id, project_id, event, body, tries from deliveries where status = 'received' and not_before <= $1 order by not_before, id limit $2)sql";
+constexpr std::string_view count_open = "select count(*) from deliveries where status = 'received'";
+constexpr std::string_view close_delivery = R"sql(
+update deliveries set status = $2, detail = $3, build_id = $4 where id = $1 and status = 'received')sql";
+constexpr std::string_view put_off_delivery = R"sql(
+update deliveries set tries = tries + 1, not_before = $2, detail = $3 where id = $1 and status = 'received')sql";
+constexpr std::string_view select_record = R"sql(
+select id, project_id, provider, provider_id, event, status, detail, build_id, received_at from deliveries where id = $1)sql";
+constexpr std::string_view select_records = R"sql(
+select id, project_id, provider, provider_id, event, status, detail, build_id, received_at from deliveries
+where id < $1 order by id desc limit $2)sql";
+constexpr std::string_view select_project_records = R"sql(
+select id, project_id, provider, provider_id, event, status, detail, build_id, received_at from deliveries
+where project_id = $3 and id < $1 order by id desc limit $2)sql";
+
+constexpr std::string_view after_every_id = "~";
+
+DeliveryRecord record_from(const Row& row) {
+  DeliveryRecord out{id_at<DeliveryId>(row, 0), id_at<ProjectId>(row, 1), text_at(row, 2), text_at(row, 3), text_at(row, 4),
+                     text_at(row, 5), text_at(row, 6), std::nullopt, time_at(row, 8)};
+  if (!null_at(row, 7)) out.build = id_at<BuildId>(row, 7);
+  return out;
+}
+
+BuildRequest request_of(Project project, DecodedWebhook webhook) {
+  BuildRequest request{.project = std::move(project), .before = std::move(webhook.before), .meaning = std::move(webhook.meaning),
+                       .message = std::move(webhook.message), .author = std::move(webhook.author)};
+  auto& event = request.event;
+  event.event = webhook.pull_request ? "pull_request" : "push";
+  event.ref = std::move(webhook.ref);
+  event.sha = std::move(webhook.sha);
+  if (auto& pr = webhook.pull_request) {
+    event.pull_request = pr->number;
+    event.base_ref = std::move(pr->base_ref);
+    event.fork = pr->fork;
+    request.before = std::move(pr->base_sha);
+  }
+  return request;
+}
+
+}  // namespace
+
+Task<Result<Project>> Deliveries::authenticate(const GithubDelivery& delivery, std::string payload) {
+  CO_TRY_ASSIGN(auto names, github_repository(payload));
+  CO_TRY_ASSIGN(auto candidates, co_await projects_of_repository(db_, names));
+  if (candidates.empty())
+    co_return fail(Errc::not_found, "no project has the repository '" + names.full_name + "'", "mayfly project add NAME --repo URL");
+  for (auto& project : candidates) {
+    std::vector<std::string> live;
+    for (auto name : {webhook_secret_name, old_webhook_secret_name}) {
+      auto secret = co_await secrets_.read(project.id, {std::string(name)});
+      if (secret) live.push_back(std::move(secret->at(0).value));
+      if (!secret && secret.error().code != Errc::not_found) co_return std::unexpected(secret.error());
+    }
+    if (verify_github(live, delivery.body, delivery.signature)) co_return project;
+  }
+  co_return fail(Errc::unauthenticated, delivery.signature.empty() ? "the webhook is not signed" : "the webhook's signature is wrong",
+                 "set the same secret at the forge and with: mayfly project add … --webhook-secret");
+}
+
+Task<Result<Receipt>> Deliveries::receive(GithubDelivery delivery) {
+  if (delivery.event.empty()) co_return fail(Errc::invalid, "the header X-GitHub-Event is missing");
+  if (delivery.delivery_id.empty() || delivery.delivery_id.size() > max_webhook_name_bytes)
+    co_return fail(Errc::invalid, "the header X-GitHub-Delivery is missing or too long");
+  CO_TRY_ASSIGN(auto payload, github_payload(delivery.content_type, delivery.body));
+  CO_TRY_ASSIGN(auto project, co_await authenticate(delivery, payload));
+  CO_TRY_ASSIGN(auto webhook, decode_github(delivery.event, payload));
+  CO_TRY_ASSIGN(auto waiting, co_await db_.query(statement(count_open)));
+  if (int_at(waiting.rows.at(0), 0) >= max_open_deliveries)
+    co_return fail(Errc::rate_limited, "too many webhooks wait to be processed", "send it again in a minute");
+
+  auto id = make_id<DeliveryId>(clock_, entropy_);
+  auto stored = co_await db_.transact({statement(insert_delivery, id, project.id, provider, delivery.delivery_id, delivery.event,
+                                                 Blob{webhook.makes_build() ? std::move(payload) : std::string{}}, clock_.now(),
+                                                 webhook.makes_build() ? "received" : "ignored", webhook.reason)});
+  if (!stored && stored.error().code == Errc::conflict) {
+    CO_TRY_ASSIGN(auto known, co_await db_.query(statement(select_known, project.id, provider, delivery.delivery_id)));
+    if (known.rows.empty()) co_return fail(Errc::unavailable, "the webhook could not be stored", "send it again");
+    co_return Receipt{id_at<DeliveryId>(known.rows[0], 0), true};
+  }
+  if (!stored) co_return std::unexpected(stored.error());
+  received_.notify();
+  co_return Receipt{id, false};
+}
+
+Task<Result<std::vector<Deliveries::Open>>> Deliveries::open_deliveries() {
+  auto limit = std::int64_t(deliveries_at_once * 2);
+  CO_TRY_ASSIGN(auto found, co_await db_.query(statement(select_open, clock_.now(), limit)));
+  std::vector<Open> out;
+  for (auto& row : found.rows) {
+    Open open{id_at<DeliveryId>(row, 0), id_at<ProjectId>(row, 1), text_at(row, 2), blob_at(row, 3), int(int_at(row, 4))};
+    if (!busy_.contains(open.id)) out.push_back(std::move(open));
+  }
+  co_return out;
+}
+
+Task<void> Deliveries::run() {
+  work_.spawn(take_forever());
+  co_await work_.join();
+}
+
+Task<void> Deliveries::take_forever() {
+  for (;;) {
+    auto open = co_await open_deliveries();
+    if (!open) log_warn("deliveries cannot be read", {{"error", open.error().message}});
+    if (open)
+      for (auto& delivery : *open) {
+        if (busy_.size() >= deliveries_at_once) break;
+        busy_.insert(delivery.id);
+        work_.spawn(process(std::move(delivery)));
+      }
+    co_await received_.wait(clock_, clock_.now() + sweep_interval);
+  }
+}
+
+Task<void> Deliveries::process(Open delivery) {
+  auto id = delivery.id;
+  auto done = co_await build(std::move(delivery));
+  busy_.erase(id);
+  if (!done) log_warn("a delivery could not be processed", {{"delivery", id.str()}, {"error", done.error().message}});
+  received_.notify();  // there may be more than were taken at once
+}
+
+Task<Result<void>> Deliveries::build(Open delivery) {
+  auto project = co_await find_project(db_, delivery.project);
+  if (!project && project.error().code == Errc::not_found) co_return co_await close(delivery.id, End::ignored, "the project is gone");
+  if (!project) co_return std::unexpected(project.error());
+  auto webhook = decode_github(delivery.event, delivery.body);
+  if (!webhook) co_return co_await close(delivery.id, End::failed, webhook.error().message);
+  auto planned = co_await plan_build(forge_, clock_, entropy_, request_of(std::move(*project), std::move(*webhook)));
+  if (!planned) {
+    auto& error = planned.error();
+    bool later = error.code == Errc::unavailable || error.code == Errc::timeout || error.code == Errc::not_found;
+    if (later && delivery.tries + 1 < max_delivery_tries) co_return co_await put_off(delivery, error);
+    co_return co_await close(delivery.id, End::failed, error.message);
+  }
+  if (!planned->build) co_return co_await close(delivery.id, End::ignored, planned->why_not);
+  auto build = planned->build->header.id;
+  auto created = co_await builds_.create(std::move(*planned->build), {expect_one(close_delivery, delivery.id, "built", "", build)});
+  if (!created && created.error().code == Errc::conflict) co_return co_await close(delivery.id, End::duplicate, "this change has its build already");
+  co_return created;
+}
+
+Task<Result<void>> Deliveries::close(DeliveryId id, End end, std::string detail) {
+  constexpr std::string_view words[] = {"built", "ignored", "duplicate", "failed"};
+  auto stored = co_await db_.transact({statement(close_delivery, id, words[std::size_t(end)], detail, Value{})});
+  if (!stored) co_return std::unexpected(stored.error());
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Deliveries::put_off(const Open& delivery, const Error& error) {
+  auto wait = std::chrono::seconds(1 << std::min(delivery.tries, 6));
+  auto stored = co_await db_.transact({statement(put_off_delivery, delivery.id, clock_.now() + wait, error.message)});
+  if (!stored) co_return std::unexpected(stored.error());
+  co_return Result<void>{};
+}
+
+Task<Result<std::vector<DeliveryRecord>>> list_deliveries(Database& db, std::optional<ProjectId> project, std::optional<DeliveryId> before, std::int64_t limit) {
+  auto last = before ? before->str() : std::string(after_every_id);
+  auto wanted = project ? statement(select_project_records, last, limit, *project) : statement(select_records, last, limit);
+  CO_TRY_ASSIGN(auto found, co_await db.query(std::move(wanted)));
+  std::vector<DeliveryRecord> out;
+  for (auto& row : found.rows) out.push_back(record_from(row));
+  co_return out;
+}
+
+Task<Result<DeliveryRecord>> find_delivery(Database& db, DeliveryId id) {
+  CO_TRY_ASSIGN(auto found, co_await db.query(statement(select_record, id)));
+  if (found.rows.empty()) co_return fail(Errc::not_found, "there is no delivery " + id.str());
+  co_return record_from(found.rows[0]);
+}
+
+}  // namespace mayfly

@@ -1,0 +1,91 @@
+#pragma once
+// Webhooks on their way to builds. receive() makes one durable; the processor turns each into exactly one build, or into
+// the sentence why there is none, however often it is tried and whatever dies in between.
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "async/scope.h"
+#include "async/signal.h"
+#include "ports/clock.h"
+#include "ports/database.h"
+#include "ports/forge.h"
+#include "ports/secrets.h"
+#include "roles/builds/builds.h"
+#include "roles/common/projects.h"
+
+namespace mayfly {
+
+inline constexpr std::int64_t max_open_deliveries = 100'000;    // past it receive() answers Errc::rate_limited
+inline constexpr int max_delivery_tries = 10;                   // while the repository cannot be reached
+inline constexpr std::size_t deliveries_at_once = 16;
+
+/// A webhook as it arrived.
+struct GithubDelivery {
+  std::string event;             // X-GitHub-Event
+  std::string delivery_id;       // X-GitHub-Delivery
+  std::string signature;         // X-Hub-Signature-256
+  std::string content_type;
+  std::string body;
+};
+
+struct Receipt {
+  DeliveryId delivery;
+  bool known = false;            // it had been received before
+};
+
+class Deliveries final {
+ public:
+  Deliveries(Database& db, Builds& builds, Forge& forge, Secrets& secrets, Clock& clock, Entropy& entropy, Loop loop)
+      : db_(db), builds_(builds), forge_(forge), secrets_(secrets), clock_(clock), entropy_(entropy), work_(std::move(loop)) {}
+
+  /// Durable when it returns. Errc::unauthenticated: no or a wrong signature; Errc::invalid; Errc::not_found: no project
+  /// has this repository; Errc::rate_limited.
+  Task<Result<Receipt>> receive(GithubDelivery delivery);
+
+  /// Processes what has been received, until canceled.
+  Task<void> run();
+
+ private:
+  struct Open {
+    DeliveryId id;
+    ProjectId project;
+    std::string event;
+    std::string body;
+    int tries = 0;
+  };
+  enum class End { built, ignored, duplicate, failed };
+
+  Task<Result<Project>> authenticate(const GithubDelivery& delivery, std::string payload);
+  Task<void> take_forever();
+  Task<Result<std::vector<Open>>> open_deliveries();
+  Task<void> process(Open delivery);
+  Task<Result<void>> build(Open delivery);
+  Task<Result<void>> close(DeliveryId id, End end, std::string detail);
+  Task<Result<void>> put_off(const Open& delivery, const Error& error);
+
+  Database& db_;
+  Builds& builds_;
+  Forge& forge_;
+  Secrets& secrets_;
+  Clock& clock_;
+  Entropy& entropy_;
+  Scope work_;
+  Signal received_;
+  std::set<DeliveryId> busy_;
+};
+
+struct DeliveryRecord {
+  DeliveryId id;
+  ProjectId project;
+  std::string provider, provider_id, event, status, detail;
+  std::optional<BuildId> build;
+  Time received_at{};
+};
+
+/// Newest first, before `before`; of one project if given.
+Task<Result<std::vector<DeliveryRecord>>> list_deliveries(Database& db, std::optional<ProjectId> project, std::optional<DeliveryId> before, std::int64_t limit);
+Task<Result<DeliveryRecord>> find_delivery(Database& db, DeliveryId id);
+
+}  // namespace mayfly

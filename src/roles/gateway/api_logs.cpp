@@ -1,0 +1,141 @@
+#include <algorithm>
+#include <charconv>
+
+#include "net/range.h"
+#include "net/sse.h"
+#include "roles/gateway/build_log.h"
+#include "roles/gateway/gateway.h"
+
+namespace mayfly {
+namespace {
+
+constexpr std::size_t read_bytes = 256 << 10;
+constexpr Duration look_again = std::chrono::seconds(1);
+
+/// Which log is asked for: a build's, or one attempt's of a job.
+struct LogSource {
+  BuildId build;
+  std::optional<AttemptRow> attempt;
+};
+
+Task<Result<LogOutline>> outline_of(GatewayParts& parts, LogSource source, Outline kind) {
+  CO_TRY_ASSIGN(auto attempts, co_await attempts_of_build(parts.db, parts.clock, source.build));
+  if (source.attempt) {
+    auto at = std::ranges::find(attempts, source.attempt->id, &AttemptRow::id);
+    if (at == attempts.end()) co_return fail(Errc::not_found, "the attempt is gone");
+    co_return co_await attempt_log_outline(*at, parts.logs);
+  }
+  CO_TRY_ASSIGN(auto record, co_await parts.builds.get(source.build));
+  co_return co_await build_log_outline(attempts, parts.logs, record->state, kind);
+}
+
+Task<void> wait_for_more(GatewayParts& parts, const LogOutline& outline) {
+  auto until = parts.clock.now() + look_again;
+  if (!outline.parts.empty() && !outline.parts.back().final) {
+    auto& last = outline.parts.back();
+    (void)co_await parts.logs.wait_beyond(last.attempt, last.bytes, until);
+  } else {
+    co_await sleep_for(parts.clock, look_again / 10);
+  }
+}
+
+/// One event a piece: the concatenation of all `data` is the log, byte for byte. A piece that an event cannot carry (bare
+/// carriage returns, NUL) goes as event "base64".
+http::SseEvent log_event(std::string text, std::int64_t end) {
+  if (text.find_first_of(std::string_view("\r\0", 2)) == text.npos) return {std::to_string(end), "", std::move(text)};
+  return {std::to_string(end), "base64", to_base64(text)};
+}
+
+Task<void> follow(GatewayParts& parts, LogSource source, std::int64_t from, http::SseWriter& out) {
+  for (;;) {
+    auto outline = co_await outline_of(parts, source, Outline::in_order);
+    if (!outline) co_return;
+    for (;;) {
+      auto text = co_await read_log(parts.logs, *outline, from, read_bytes);
+      if (!text) co_return;
+      if (text->empty()) break;
+      from += std::int64_t(text->size());
+      if (auto sent = co_await out.send(log_event(std::move(*text), from)); !sent) co_return;
+    }
+    if (outline->final && from >= outline->size()) {
+      (void)co_await out.send({"", "end", "{}"});
+      co_return;
+    }
+    co_await wait_for_more(parts, *outline);
+  }
+}
+
+Task<http::Response> send_log(GatewayParts& parts, LogSource source, const http::Request& request, std::int64_t from) {
+  auto outline = co_await outline_of(parts, source, Outline::now);
+  if (!outline) co_return http::problem(outline.error());
+  auto size = outline->size();
+  auto range = http::parse_range(request.headers.get("Range"), std::uint64_t(size));
+  if (range.kind == http::RangeKind::unsatisfiable || from > size) {
+    auto refusal = http::problem(416, "Range Not Satisfiable", "the log has " + std::to_string(size) + " bytes so far");
+    refusal.headers.set("Content-Range", http::unsatisfied_content_range(std::uint64_t(size)));
+    co_return refusal;
+  }
+  bool partial = range.kind == http::RangeKind::satisfiable;
+  auto first = partial ? std::int64_t(range.first) : from;
+  auto last = partial ? std::int64_t(range.last) + 1 : size;
+  http::StreamBody body;
+  body.length = std::uint64_t(last - first);
+  body.write = [&parts, outline = std::move(*outline), first, last](http::BodyWriter& out) -> Task<void> {
+    for (auto at = first; at < last;) {
+      auto text = co_await read_log(parts.logs, outline, at, std::size_t(std::min<std::int64_t>(last - at, std::int64_t(read_bytes))));
+      if (!text || text->empty()) co_return;
+      at += std::int64_t(text->size());
+      if (auto sent = co_await out.write(*text); !sent) co_return;
+    }
+  };
+  auto response = http::stream_response(partial ? 206 : 200, "text/plain; charset=utf-8", std::move(body));
+  if (partial) response.headers.set("Content-Range", http::content_range(range, std::uint64_t(size)));
+  response.headers.set("Accept-Ranges", "bytes");
+  response.headers.set("X-Content-Type-Options", "nosniff");
+  co_return response;
+}
+
+Task<http::Response> log_response(GatewayParts& parts, LogSource source, http::Request request) {
+  auto from = request.query_param<std::int64_t>("from");
+  if (!from) co_return http::problem(from.error());
+  auto start = from->value_or(0);
+  if (start < 0) co_return http::problem(Error{Errc::invalid, "from: negative", ""});
+  if (!http::wants_sse(request)) co_return co_await send_log(parts, source, request, start);
+  if (auto last = http::last_event_id(request)) {
+    auto offset = http::parse_text<std::int64_t>(*last, "Last-Event-ID");
+    if (!offset || *offset < 0) co_return http::problem(Error{Errc::invalid, "Last-Event-ID: not a byte offset", ""});
+    start = *offset;
+  }
+  co_return http::sse_response([&parts, source, start](http::SseWriter& out) { return follow(parts, source, start, out); });
+}
+
+}  // namespace
+
+void Gateway::add_logs(http::Router& router) {
+  guarded(router, "GET", "/builds/{id}/logs", Action::read, [this](http::Request request) -> Task<http::Response> {
+    auto id = request.param<BuildId>("id");
+    if (!id) co_return http::problem(id.error());
+    co_return co_await log_response(parts_, {*id, std::nullopt}, std::move(request));
+  });
+
+  guarded(router, "GET", "/jobs/{id}/logs", Action::read, [this](http::Request request) -> Task<http::Response> {
+    auto id = request.param<JobId>("id");
+    if (!id) co_return http::problem(id.error());
+    auto number = request.query_param<int>("attempt");
+    if (!number) co_return http::problem(number.error());
+    auto build = co_await build_of_job(parts_.db, *id);
+    if (!build) co_return http::problem(build.error());
+    auto attempts = co_await attempts_of_build(parts_.db, parts_.clock, *build);
+    if (!attempts) co_return http::problem(attempts.error());
+    std::optional<AttemptRow> wanted;
+    for (auto& attempt : *attempts)
+      if (attempt.job == *id && (!*number || attempt.number == **number)) wanted = attempt;
+    if (!wanted) {
+      if (*number) co_return http::problem(Error{Errc::not_found, "the job has no attempt " + std::to_string(**number), ""});
+      co_return http::problem(Error{Errc::not_found, "the job has not started, so it has no log", "wait for it: GET /builds/{id}/events"});
+    }
+    co_return co_await log_response(parts_, {*build, wanted}, std::move(request));
+  });
+}
+
+}  // namespace mayfly

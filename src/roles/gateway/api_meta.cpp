@@ -1,0 +1,34 @@
+#include "base/json.h"
+#include "roles/gateway/gateway.h"
+
+namespace mayfly {
+
+void Gateway::add_meta(http::Router& router) {
+  router.add("GET", "/healthz", [](http::Request) -> Task<http::Response> { co_return http::json_response(200, R"({"status":"ok"})"); });
+  router.add("GET", "/readyz", [this](http::Request) -> Task<http::Response> {
+    co_return answer(co_await parts_.ready(), [] { return http::json_response(200, R"({"status":"ready"})"); });
+  });
+  router.add("GET", "/metrics", [this](http::Request) -> Task<http::Response> {
+    co_return http::text_response(200, parts_.metrics.text(), "text/plain; version=0.0.4; charset=utf-8");
+  });
+  router.add("GET", "/openapi.json", [](http::Request) -> Task<http::Response> { co_return http::json_response(200, openapi_json()); });
+
+  guarded(router, "POST", "/tokens", Action::create_token, [this](http::Request request) -> Task<http::Response> {
+    auto body = parse_json(request.body);
+    if (!body) co_return http::problem(body.error());
+    auto role = role_from(find_string(*body, "role").value_or("developer"));
+    if (!role) co_return http::problem(Error{Errc::invalid, "role: not a role", "viewer, developer, maintainer or owner"});
+    NewToken wanted{.name = find_string(*body, "name").value_or(""), .role = *role};
+    if (auto text = find_string(*body, "expires_in")) {
+      auto lifetime = parse_duration(*text);
+      if (!lifetime) co_return http::problem(lifetime.error());
+      wanted.lifetime = *lifetime;
+    }
+    auto made = co_await parts_.access.create(wanted);
+    if (!made) co_return http::problem(made.error());
+    co_await parts_.access.audit(actor_of(request), "token.create", made->id.str(), wanted.name);
+    co_return http::json_response(201, json::serialize(json::object{{"id", made->id.str()}, {"name", wanted.name}, {"role", to_string(wanted.role)}, {"token", made->token}}));
+  });
+}
+
+}  // namespace mayfly

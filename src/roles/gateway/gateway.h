@@ -1,0 +1,101 @@
+#pragma once
+// HTTP on one side, use cases on the other: handlers only translate. One file a group of calls (api_*.cpp).
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "net/router.h"
+#include "ports/cache.h"
+#include "ports/forge.h"
+#include "ports/secrets.h"
+#include "roles/builds/builds.h"
+#include "roles/builds/deliveries.h"
+#include "roles/common/metrics.h"
+#include "roles/gateway/access.h"
+#include "roles/gateway/views.h"
+#include "roles/logs/log_store.h"
+#include "roles/runners/artifact_store.h"
+#include "roles/runners/attempts.h"
+
+namespace mayfly {
+
+/// What the gateway stands on. All of it outlives the gateway.
+struct GatewayParts {
+  Database& db;
+  Cache& cache;
+  Secrets& secrets;
+  Forge& forge;
+  Clock& clock;
+  Entropy& entropy;
+  Builds& builds;
+  Deliveries& deliveries;
+  Attempts& attempts;
+  LogStore& logs;
+  ArtifactStore& artifacts;
+  Access& access;
+  Metrics& metrics;
+  WhyWaits why;
+  std::string base_url;                          // how people reach this server
+  std::function<Task<Result<void>>()> ready;     // what /readyz asks
+};
+
+class Gateway final {
+ public:
+  explicit Gateway(GatewayParts parts) : parts_(std::move(parts)) {}
+
+  /// Every route of the server. `router` keeps references to this gateway.
+  void add_routes(http::Router& router);
+
+ private:
+  using Handler = std::function<Task<http::Response>(http::Request)>;
+
+  void add_meta(http::Router& router);
+  void add_webhooks(http::Router& router);
+  void add_projects(http::Router& router);
+  void add_builds(http::Router& router);
+  void add_events(http::Router& router);
+  void add_logs(http::Router& router);
+  void add_artifacts(http::Router& router);
+  void add_runners(http::Router& router);
+  void add_pages(http::Router& router);
+
+  /// A route that needs a token whose role may do `action`.
+  void guarded(http::Router& router, std::string_view method, std::string_view pattern, Action action, Handler handler,
+               http::RouteOptions options = {});
+
+  Task<Result<Project>> project_named(std::string id_or_name);
+  Task<Result<JobState>> job_of(JobId id);
+
+  GatewayParts parts_;
+};
+
+/// Who asks, in a handler behind guarded().
+const Actor& actor_of(const http::Request& request);
+
+/// The token and fence a runner sends with every call after start.
+RunnerCredentials runner_credentials(const http::Request& request);
+
+/// An answer from a result: the error as a problem, or what `ok` makes of the value.
+template <class T, class F>
+http::Response answer(Result<T>&& result, F ok) {
+  if (!result) return http::problem(result.error());
+  if constexpr (std::is_void_v<T>) return ok();
+  else return ok(*std::move(result));
+}
+
+inline constexpr std::int64_t default_page = 50;
+inline constexpr std::int64_t max_page = 500;
+
+/// `?limit=` within 1…max_page.
+Result<std::int64_t> page_limit(const http::Request& request);
+
+/// The OpenAPI description of every public route.
+std::string openapi_json();
+
+/// The page of a build, and the list of builds: static text that asks the API with the viewer's token.
+std::string_view build_page();
+std::string_view builds_page();
+
+}  // namespace mayfly

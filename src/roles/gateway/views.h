@@ -1,0 +1,36 @@
+#pragma once
+// What the API shows of builds, jobs, projects and artifacts: JSON texts, the same for answers, streams and the page.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "roles/builds/deliveries.h"
+#include "roles/builds/records.h"
+#include "roles/common/projects.h"
+#include "roles/runners/artifact_store.h"
+
+namespace mayfly {
+
+/// Why a queued job waits, as one sentence; empty when that is not known here.
+using WhyWaits = std::function<std::string(JobId)>;
+
+std::string build_view(const BuildRecord& build, const WhyWaits& why, std::string_view base_url);
+std::string project_view(const Project& project);
+std::string artifact_view(const Artifact& artifact, std::string_view job_name);
+std::string delivery_view(const DeliveryRecord& delivery);
+
+/// A build in a list: without its jobs.
+struct BuildSummary {
+  BuildHeader header;
+  BuildStatus status = BuildStatus::queued;
+  std::int64_t sequence = 0;
+  Time created_at{};
+  std::optional<Time> start_time, end_time;
+};
+std::string build_summary_view(const BuildSummary& build, std::string_view base_url);
+
+/// {"items": […], "next": cursor or null}
+std::string page_view(const std::vector<std::string>& items, const std::optional<std::string>& next);
+
+}  // namespace mayfly

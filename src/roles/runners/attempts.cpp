@@ -1,0 +1,207 @@
+#include "roles/runners/attempts.h"
+
+#include <algorithm>
+
+#include "roles/common/projects.h"
+
+namespace mayfly {
+namespace {
+
+constexpr std::int64_t max_heartbeat_wait_ms = 20'000;
+constexpr auto branch_prefix = std::string_view("refs/heads/");
+constexpr auto tag_prefix = std::string_view("refs/tags/");
+
+std::string after_prefix(std::string_view ref, std::string_view prefix) {
+  return ref.starts_with(prefix) ? std::string(ref.substr(prefix.size())) : std::string{};
+}
+
+std::unexpected<Error> not_yours(std::string_view why) {
+  return fail(Errc::unauthenticated, std::string(why));
+}
+
+std::unexpected<Error> over(const JobState& job) {
+  return fail(Errc::fenced, "job '" + job.spec->name + "' is " + std::string(to_string(job.status)), "stop: the attempt has ended");
+}
+
+Env ci_environment(const BuildRecord& record, const JobState& job, const Project& project, std::string_view api_url) {
+  auto& h = record.header;
+  auto& event = record.state.event;
+  return {
+      {"CI", "true"},
+      {"CI_BUILD_ID", h.id.str()},
+      {"CI_JOB_ID", job.id.str()},
+      {"CI_JOB_NAME", job.spec->name},
+      {"CI_ATTEMPT", std::to_string(job.attempt)},
+      {"CI_COMMIT_SHA", h.commit_sha},
+      {"CI_COMMIT_REF", h.ref},
+      {"CI_COMMIT_BRANCH", after_prefix(h.ref, branch_prefix)},
+      {"CI_COMMIT_TAG", after_prefix(h.ref, tag_prefix)},
+      {"CI_PULL_REQUEST", event.pull_request ? std::to_string(*event.pull_request) : std::string{}},
+      {"CI_REPO_URL", without_credentials(project.repo_url)},
+      {"CI_PROJECT", project.name},
+      {"CI_API_URL", std::string(api_url)},
+  };
+}
+
+}  // namespace
+
+Attempts::Attempts(Database& db, Builds& builds, LogStore& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
+                   Clock& clock, const RunnerIdentity& identity, std::string api_url)
+    : db_(db), builds_(builds), logs_(logs), artifacts_(artifacts), secrets_(secrets), forge_(forge), clock_(clock),
+      identity_(identity), api_url_(std::move(api_url)) {
+  builds_.on_change([this](const BuildState& state, const Effects& effects) { observe(state, effects); });
+}
+
+void Attempts::observe(const BuildState& state, const Effects& effects) {
+  for (auto i : effects.changed) {
+    auto& job = state.jobs[i];
+    if (job.attempt_id.is_nil()) continue;
+    if (job.status == JobStatus::assigned) live_[job.attempt_id].key = {job.attempt_id, job.id, state.id, job.fence, job.pool};
+    if (auto at = live_.find(job.attempt_id); at != live_.end() && job.status != JobStatus::running) at->second.moved->notify();
+  }
+}
+
+Task<Result<AttemptKey>> Attempts::key_of(AttemptId attempt) {
+  if (auto at = live_.find(attempt); at != live_.end()) co_return at->second.key;
+  co_return co_await find_attempt(db_, attempt);
+}
+
+void Attempts::seen(const AttemptKey& key) {
+  auto& live = live_[key.attempt];
+  live.key = key;
+  live.seen = clock_.now();
+}
+
+std::optional<Time> Attempts::last_seen(AttemptId attempt) const {
+  auto at = live_.find(attempt);
+  if (at == live_.end() || at->second.seen == Time{}) return std::nullopt;
+  return at->second.seen;
+}
+
+Task<Result<Attempts::Current>> Attempts::current(AttemptId attempt, RunnerCredentials who) {
+  CO_TRY_ASSIGN(auto key, co_await key_of(attempt));
+  if (who.fence != key.fence || !identity_.is_attempt_token(who.token, attempt, who.fence)) co_return not_yours("this is not the attempt's token");
+  CO_TRY_ASSIGN(auto record, co_await builds_.get(key.build));
+  auto* job = find_job(record->state, key.job);
+  if (!job) co_return fail(Errc::not_found, "there is no job " + key.job.str());
+  if (job->fence != key.fence)
+    co_return fail(Errc::fenced, "attempt " + attempt.str() + " is no longer current", "stop: another attempt has taken its place");
+  seen(key);
+  co_return Current{key, record, job};
+}
+
+Task<Result<std::vector<NeededJob>>> Attempts::needs_of(const BuildRecord& record, const JobState& job) {
+  std::vector<NeededJob> out;
+  for (auto index : job.needs) {
+    auto& need = record.state.jobs[index];
+    NeededJob needed{.name = need.spec->name, .status = std::string(to_string(need.status)), .outputs = need.outputs};
+    auto source = need.source_job.is_nil() ? need.id : need.source_job;
+    CO_TRY_ASSIGN(auto artifacts, co_await artifacts_.of_job(source));
+    for (auto& a : artifacts) needed.artifacts.push_back({a.id.str(), a.kind, a.path, a.size, a.sha256});
+    out.push_back(std::move(needed));
+  }
+  co_return out;
+}
+
+Task<Result<RunnerJob>> Attempts::runner_job(const BuildRecord& record, const JobState& job) {
+  CO_TRY_ASSIGN(auto project, co_await find_project(db_, record.header.project));
+  RunnerJob out;
+  CO_TRY_ASSIGN(out.spec, resolve_spec(record.state, job));
+  out.event = record.state.event;
+  out.env = ci_environment(record, job, project, api_url_);
+  if (!job.spec->secrets.empty() && !record.state.event.fork) {
+    CO_TRY_ASSIGN(auto secrets, co_await secrets_.read(project.id, job.spec->secrets));
+    for (auto& secret : secrets) out.secrets[secret.name] = std::move(secret.value);
+  }
+  CO_TRY_ASSIGN(auto mirror, co_await forge_.mirror(project.repo_url));
+  out.source = {mirror, record.header.commit_sha, record.header.ref, job.spec->checkout};
+  CO_TRY_ASSIGN(out.needs, co_await needs_of(record, job));
+  co_return out;
+}
+
+Task<Result<StartAnswer>> Attempts::start(AttemptId attempt, StartRequest request) {
+  auto key = co_await key_of(attempt);
+  if (!key && key.error().code == Errc::not_found) co_return not_yours("there is no such attempt");
+  if (!key) co_return std::unexpected(key.error());
+  if (!identity_.is_boot_token(request.boot_token, attempt, key->fence)) co_return not_yours("this is not the attempt's boot token");
+  auto started = co_await builds_.change(key->build, Start{key->job, key->fence, request.runner_id});
+  if (!started && started.error().code == Errc::fenced) co_return fail(Errc::conflict, started.error().message);
+  if (!started) co_return std::unexpected(started.error());
+  seen(*key);
+  CO_TRY_ASSIGN(auto record, co_await builds_.get(key->build));
+  auto* job = find_job(record->state, key->job);
+  if (!job || job->fence != key->fence || job->status != JobStatus::running) co_return fail(Errc::conflict, "the attempt is over");
+  auto work = co_await runner_job(*record, *job);
+  if (!work && (work.error().code == Errc::unavailable || work.error().code == Errc::timeout)) co_return std::unexpected(work.error());
+  if (!work) {
+    // What the job asks for cannot be given (a secret that is not set, …): its author has to act.
+    FinishReport report{.outcome = Outcome::failure, .reason = Reason::pipeline, .detail = work.error().message};
+    if (!work.error().hint.empty()) report.detail += ": " + work.error().hint;
+    report.steps = job->steps;
+    for (auto& step : report.steps) step.status = StepStatus::skipped;
+    CO_TRY(co_await builds_.change(key->build, Finish{key->job, key->fence, std::move(report)}));
+    co_return fail(Errc::conflict, work.error().message);
+  }
+  co_return StartAnswer{identity_.attempt_token(attempt, key->fence), key->fence, std::move(*work)};
+}
+
+Task<Result<HeartbeatAnswer>> Attempts::heartbeat(AttemptId attempt, RunnerCredentials who, HeartbeatRequest request) {
+  auto until = clock_.now() + std::chrono::milliseconds(std::clamp<std::int64_t>(request.wait_ms, 0, max_heartbeat_wait_ms));
+  for (;;) {
+    CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+    CO_TRY_ASSIGN(auto log, co_await logs_.position(attempt));
+    if (now.job->status == JobStatus::canceled)
+      co_return HeartbeatAnswer{true, std::chrono::duration_cast<std::chrono::milliseconds>(cancel_grace).count(), log.durable};
+    if (now.job->status != JobStatus::running) co_return over(*now.job);
+    if (clock_.now() >= until) co_return HeartbeatAnswer{false, 0, log.durable};
+    auto moved = live_[attempt].moved;
+    co_await moved->wait(clock_, until);
+  }
+}
+
+Task<Result<LogsAnswer>> Attempts::logs(AttemptId attempt, RunnerCredentials who, std::string frames) {
+  CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+  // A canceled attempt may still say its last words; of every other that has ended the log is complete.
+  if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return over(*now.job);
+  co_return co_await logs_.append(attempt, std::move(frames));
+}
+
+Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, StepsReport report) {
+  CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+  if (report.steps.size() != now.job->spec->steps.size()) co_return fail(Errc::invalid, "steps: not as many as the job has");
+  co_return co_await builds_.change(now.key.build, ReportSteps{now.key.job, now.key.fence, std::move(report.steps)});
+}
+
+Task<Result<FinishAnswer>> Attempts::finish(AttemptId attempt, RunnerCredentials who, FinishReport report) {
+  CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+  if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return FinishAnswer{};
+  CO_TRY_ASSIGN(auto log, co_await logs_.position(attempt));
+  if (log.next < report.log_bytes) co_return FinishAnswer{false, log.next};
+  report.log_bytes = log.next;
+  CO_TRY_ASSIGN(auto chunk, co_await logs_.last_chunk(attempt));
+  bool nothing_left = chunk.empty();
+  auto changed = co_await builds_.change(now.key.build, Finish{now.key.job, now.key.fence, std::move(report)}, std::move(chunk));
+  if (!changed) co_return std::unexpected(changed.error());
+  if (now.job->status == JobStatus::canceled && !nothing_left) CO_TRY(co_await logs_.flush(attempt));
+  logs_.ended(attempt);
+  co_return FinishAnswer{};
+}
+
+Task<Result<ArtifactOwner>> Attempts::artifact_owner(AttemptId attempt, RunnerCredentials who) {
+  CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+  if (now.job->status != JobStatus::running) co_return over(*now.job);
+  co_return ArtifactOwner{now.key.build, now.key.job, attempt};
+}
+
+Task<Result<Artifact>> Attempts::needed_artifact(AttemptId attempt, RunnerCredentials who, ArtifactId id) {
+  CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+  CO_TRY_ASSIGN(auto artifact, co_await artifacts_.find(id));
+  auto& jobs = now.record->state.jobs;
+  bool needed = std::ranges::any_of(now.job->needs, [&](std::size_t i) {
+    return artifact.owner.job == (jobs[i].source_job.is_nil() ? jobs[i].id : jobs[i].source_job);
+  });
+  if (!needed) co_return fail(Errc::not_found, "no job that this one needs has made artifact " + id.str());
+  co_return artifact;
+}
+
+}  // namespace mayfly

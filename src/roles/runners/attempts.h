@@ -1,0 +1,86 @@
+#pragma once
+// The server's side of the runner protocol (domain/runner/protocol.h), free of HTTP: each call proves who it speaks for,
+// is checked against the build's state, and is safe to repeat.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "async/signal.h"
+#include "ports/forge.h"
+#include "ports/secrets.h"
+#include "roles/builds/builds.h"
+#include "roles/logs/log_store.h"
+#include "roles/runners/artifact_store.h"
+#include "roles/runners/identity.h"
+
+namespace mayfly {
+
+/// What a runner shows with every call after start.
+struct RunnerCredentials {
+  std::string token;
+  Fence fence;
+};
+
+struct FinishAnswer {
+  bool done = true;
+  std::int64_t next = 0;     // when not done: send the log again from here, then finish again
+};
+
+class Attempts final {
+ public:
+  Attempts(Database& db, Builds& builds, LogStore& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
+           Clock& clock, const RunnerIdentity& identity, std::string api_url);
+
+  /// The first runner wins; the same runner asking again is answered again. Errc::conflict: another was first, or the
+  /// attempt is over. Errc::unauthenticated.
+  Task<Result<StartAnswer>> start(AttemptId attempt, StartRequest request);
+
+  /// Answers when the attempt is to be canceled, or after request.wait_ms. Errc::fenced: it is no longer current.
+  Task<Result<HeartbeatAnswer>> heartbeat(AttemptId attempt, RunnerCredentials who, HeartbeatRequest request);
+  Task<Result<LogsAnswer>> logs(AttemptId attempt, RunnerCredentials who, std::string frames);
+  Task<Result<void>> steps(AttemptId attempt, RunnerCredentials who, StepsReport report);
+  Task<Result<FinishAnswer>> finish(AttemptId attempt, RunnerCredentials who, FinishReport report);
+
+  /// Whose artifacts may be written, once the caller has proved to be this attempt's runner.
+  Task<Result<ArtifactOwner>> artifact_owner(AttemptId attempt, RunnerCredentials who);
+  /// An artifact of a job that this attempt's job needs. Errc::not_found.
+  Task<Result<Artifact>> needed_artifact(AttemptId attempt, RunnerCredentials who, ArtifactId artifact);
+
+  /// When the runner last said anything to this process.
+  std::optional<Time> last_seen(AttemptId attempt) const;
+  void forget(AttemptId attempt) { live_.erase(attempt); }
+
+ private:
+  struct Live {
+    AttemptKey key;
+    Time seen{};
+    std::shared_ptr<Signal> moved = std::make_shared<Signal>();
+  };
+  struct Current {
+    AttemptKey key;
+    std::shared_ptr<const BuildRecord> record;
+    const JobState* job = nullptr;
+  };
+
+  Task<Result<AttemptKey>> key_of(AttemptId attempt);
+  Task<Result<Current>> current(AttemptId attempt, RunnerCredentials who);
+  Task<Result<RunnerJob>> runner_job(const BuildRecord& record, const JobState& job);
+  Task<Result<std::vector<NeededJob>>> needs_of(const BuildRecord& record, const JobState& job);
+  void seen(const AttemptKey& key);
+  void observe(const BuildState& state, const Effects& effects);
+
+  Database& db_;
+  Builds& builds_;
+  LogStore& logs_;
+  ArtifactStore& artifacts_;
+  Secrets& secrets_;
+  Forge& forge_;
+  Clock& clock_;
+  const RunnerIdentity& identity_;
+  std::string api_url_;
+  std::map<AttemptId, Live> live_;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,175 @@
+#include "roles/runners/pool_keeper.h"
+
+#include <algorithm>
+
+#include "base/json.h"
+#include "base/log.h"
+
+namespace mayfly {
+namespace {
+
+constexpr std::int64_t default_pids = 4096;
+constexpr Duration start_retry = std::chrono::seconds(1);
+
+const JobState* job_of_attempt(const BuildState& build, AttemptId attempt) {
+  auto at = std::ranges::find(build.jobs, attempt, &JobState::attempt_id);
+  return at == build.jobs.end() ? nullptr : &*at;
+}
+
+bool is_active(const JobState& job) { return job.status == JobStatus::assigned || job.status == JobStatus::running; }
+
+RunnerSpec runner_spec(const JobState& job, const RunnerIdentity& identity, const std::string& api_url) {
+  auto& spec = *job.spec;
+  return {.attempt = job.attempt_id, .fence = job.fence, .boot_token = identity.boot_token(job.attempt_id, job.fence),
+          .api_url = api_url, .image = spec.image, .cpu_milli = spec.cpu_milli, .memory_bytes = spec.memory_bytes,
+          .disk_bytes = spec.disk_bytes, .pids = default_pids, .network = spec.network, .timeout = spec.timeout};
+}
+
+}  // namespace
+
+PoolKeeper::PoolKeeper(Database& db, Builds& builds, Attempts& attempts, Executor& executor, Bus& bus, Clock& clock,
+                       const RunnerIdentity& identity, Loop loop, PoolOptions options)
+    : db_(db), builds_(builds), attempts_(attempts), executor_(executor), bus_(bus), clock_(clock), identity_(identity),
+      options_(std::move(options)), work_(std::move(loop)) {}
+
+Task<void> PoolKeeper::run() {
+  since_ = clock_.now();
+  executor_.on_end([this](RunnerStatus status) { work_.spawn(ended(std::move(status))); });
+  work_.spawn(follow_assignments());
+  work_.spawn(sweep_forever());
+  co_await work_.join();
+}
+
+Task<void> PoolKeeper::follow_assignments() {
+  auto subscription = bus_.subscribe(topic::assignments, "runners:" + options_.name);
+  for (;;) {
+    auto messages = co_await subscription->poll(200, clock_.now() + std::chrono::minutes(1));
+    if (!messages) {
+      co_await sleep_for(clock_, options_.sweep);
+      continue;
+    }
+    for (auto& message : *messages) {
+      if (message.key != options_.name) continue;
+      auto body = parse_json(message.payload);
+      if (!body) continue;
+      if (auto text = find_string(*body, "start")) {
+        auto attempt = AttemptId::parse(*text);
+        auto build = BuildId::parse(find_string(*body, "build_id").value_or(""));
+        if (attempt && build) work_.spawn(start(*build, *attempt));
+      } else if (auto text = find_string(*body, "stop")) {
+        if (auto attempt = AttemptId::parse(*text)) work_.spawn(stop(*attempt));
+      }
+    }
+    if (!messages->empty()) (void)co_await subscription->commit(messages->back().position);
+  }
+}
+
+Task<void> PoolKeeper::sweep_forever() {
+  for (;;) {
+    auto swept = co_await sweep();
+    if (!swept) log_warn("a sweep over the pool failed", {{"pool", options_.name}, {"error", swept.error().message}});
+    co_await sleep_for(clock_, options_.sweep);
+  }
+}
+
+Task<Result<void>> PoolKeeper::sweep() {
+  CO_TRY_ASSIGN(auto live, co_await live_jobs(db_));
+  for (auto& job : live)
+    if (job.status != JobStatus::queued) co_await check(job);
+  CO_TRY_ASSIGN(auto runners, co_await executor_.list());
+  for (auto& runner : runners) {
+    if (!runner.running) {
+      co_await ended(runner);
+      continue;
+    }
+    started_.insert(runner.attempt);
+    auto key = co_await find_attempt(db_, runner.attempt);
+    if (!key && key.error().code != Errc::not_found) co_return std::unexpected(key.error());
+    bool wanted = false;
+    if (key) {
+      CO_TRY_ASSIGN(auto record, co_await builds_.get(key->build));
+      auto* job = job_of_attempt(record->state, runner.attempt);
+      // One that was just canceled has its grace to say its last words.
+      wanted = job && (is_active(*job) || (job->end_time && *job->end_time + 2 * cancel_grace > clock_.now()));
+    }
+    // What has no row yet may be an attempt whose assignment is being stored.
+    if (!wanted && !starting_.contains(runner.attempt)) (void)co_await executor_.stop(runner.attempt, Duration{});
+  }
+  co_return Result<void>{};
+}
+
+Task<void> PoolKeeper::check(LiveJob live) {
+  auto record = co_await builds_.get(live.build);
+  if (!record) co_return;
+  auto* job = find_job((*record)->state, live.job);
+  if (!job || !is_active(*job) || job->pool != options_.name) co_return;
+  AttemptKey key{job->attempt_id, job->id, live.build, job->fence, job->pool};
+  auto now = clock_.now();
+  auto heard = std::max({attempts_.last_seen(key.attempt).value_or(Time{}), since_, job->start_time.value_or(Time{})});
+  if (job->status == JobStatus::assigned) {
+    if (std::max(job->assigned_at.value_or(now), since_) + start_deadline < now)
+      co_return co_await lose(key, Reason::start_deadline, "its runner did not report within " + format_duration(start_deadline));
+    co_return co_await start(live.build, key.attempt);
+  }
+  if (job->start_time && *job->start_time + job->spec->timeout + timeout_margin < now)
+    co_return co_await lose(key, Reason::timeout, "the job ran longer than " + format_duration(job->spec->timeout));
+  if (heard + heartbeat_lost_after < now)
+    co_return co_await lose(key, Reason::runner_lost, "its runner has not been heard of for " + format_duration(heartbeat_lost_after));
+}
+
+Task<void> PoolKeeper::start(BuildId build, AttemptId attempt) {
+  if (started_.contains(attempt) || !starting_.insert(attempt).second) co_return;
+  auto started = co_await try_start(build, attempt);
+  starting_.erase(attempt);
+  if (!started) log_warn("a runner could not be started", {{"attempt", attempt.str()}, {"error", started.error().message}});
+}
+
+Task<Result<void>> PoolKeeper::try_start(BuildId build, AttemptId attempt) {
+  CO_TRY_ASSIGN(auto record, co_await builds_.get(build));
+  auto* job = job_of_attempt(record->state, attempt);
+  if (!job || job->status != JobStatus::assigned) co_return Result<void>{};
+  auto started = co_await executor_.start(runner_spec(*job, identity_, options_.api_url));
+  if (started || started.error().code == Errc::conflict) {
+    started_.insert(attempt);
+    co_return Result<void>{};
+  }
+  if (started.error().code == Errc::unavailable) {  // the sweep tries again
+    co_await sleep_for(clock_, start_retry);
+    co_return std::unexpected(started.error());
+  }
+  auto reason = started.error().code == Errc::not_found ? Reason::image_pull : Reason::start_deadline;
+  co_await lose({attempt, job->id, build, job->fence, job->pool}, reason, started.error().message);
+  co_return Result<void>{};
+}
+
+Task<void> PoolKeeper::stop(AttemptId attempt) {
+  auto stopped = co_await executor_.stop(attempt, cancel_grace);
+  if (!stopped) log_warn("a runner could not be stopped", {{"attempt", attempt.str()}, {"error", stopped.error().message}});
+}
+
+Task<void> PoolKeeper::lose(AttemptKey key, Reason reason, std::string detail) {
+  auto changed = co_await builds_.change(key.build, Lose{key.job, key.fence, reason, std::move(detail)});
+  if (!changed && changed.error().code != Errc::fenced)
+    log_warn("a lost attempt could not be recorded", {{"attempt", key.attempt.str()}, {"error", changed.error().message}});
+}
+
+Task<void> PoolKeeper::ended(RunnerStatus status) {
+  auto key = co_await find_attempt(db_, status.attempt);
+  if (!key && key.error().code != Errc::not_found) co_return;
+  if (key) {
+    auto record = co_await builds_.get(key->build);
+    if (!record) co_return;
+    auto* job = job_of_attempt((*record)->state, status.attempt);
+    if (job && is_active(*job)) {
+      auto reason = status.reason == Reason::none || status.reason == Reason::exit_code ? Reason::runner_lost : status.reason;
+      auto detail = status.detail.empty() ? std::string("its runner ended without saying how the job went") : status.detail;
+      co_await lose(*key, reason, std::move(detail));
+    }
+  }
+  auto forgotten = co_await executor_.forget(status.attempt);
+  if (!forgotten) co_return;
+  started_.erase(status.attempt);
+  attempts_.forget(status.attempt);
+}
+
+}  // namespace mayfly
