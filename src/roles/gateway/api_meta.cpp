@@ -11,7 +11,7 @@ void Gateway::add_meta(http::Router& router) {
   router.add("GET", "/metrics", [this](http::Request) -> Task<http::Response> {
     co_return http::text_response(200, parts_.metrics.text(), "text/plain; version=0.0.4; charset=utf-8");
   });
-  router.add("GET", "/openapi.json", [](http::Request) -> Task<http::Response> { co_return http::json_response(200, openapi_json()); });
+  router.add("GET", "/openapi.json", [](http::Request) -> Task<http::Response> { co_return http::json_response(200, std::string(openapi_json())); });
 
   guarded(router, "POST", "/tokens", Action::create_token, [this](http::Request request) -> Task<http::Response> {
     auto body = parse_json(request.body);

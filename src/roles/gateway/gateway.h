@@ -92,7 +92,7 @@ inline constexpr std::int64_t max_page = 500;
 Result<std::int64_t> page_limit(const http::Request& request);
 
 /// The OpenAPI description of every public route.
-std::string openapi_json();
+std::string_view openapi_json();
 
 /// The page of a build, and the list of builds: static text that asks the API with the viewer's token.
 std::string_view build_page();
