@@ -49,10 +49,10 @@ struct ExpressionContext {
   std::optional<Standing> standing = Standing::success;
 };
 
-using Value = std::variant<std::string, double, bool>;
+using ExpressionValue = std::variant<std::string, double, bool>;
 
-bool is_true(const Value&);
-std::string to_string(const Value&);
+bool is_true(const ExpressionValue&);
+std::string to_string(const ExpressionValue&);
 
 struct ExpressionError {
   std::size_t offset = 0;  // in bytes, where it goes wrong
@@ -67,7 +67,7 @@ class Expression final {
   struct Term {
     Op op = Op::literal;
     std::size_t offset = 0;
-    Value literal;                    // of literal
+    ExpressionValue literal;                    // of literal
     std::vector<std::string> path;    // of name: {"needs", "build", "outputs", "x"}; of call: {"contains"}
     std::vector<std::size_t> operands;
   };
@@ -88,7 +88,7 @@ class Expression final {
 
 /// What is known of a value: all, only whether it is true (`needs.a.status == 'x' && false`), or nothing yet.
 struct Evaluation {
-  std::optional<Value> value;
+  std::optional<ExpressionValue> value;
   std::optional<bool> truth;
 };
 

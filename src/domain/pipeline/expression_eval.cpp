@@ -11,7 +11,7 @@ namespace {
 using Op = Expression::Op;
 
 /// Text as a number, if it is one from end to end.
-std::optional<double> number_of(const Value& value) {
+std::optional<double> number_of(const ExpressionValue& value) {
   if (auto* number = std::get_if<double>(&value)) return *number;
   auto* text = std::get_if<std::string>(&value);
   if (!text || text->empty()) return std::nullopt;
@@ -21,7 +21,7 @@ std::optional<double> number_of(const Value& value) {
   return number;
 }
 
-bool equal(const Value& a, const Value& b) {
+bool equal(const ExpressionValue& a, const ExpressionValue& b) {
   if (a.index() == b.index()) return a == b;
   if (std::holds_alternative<bool>(a) || std::holds_alternative<bool>(b)) return to_string(a) == to_string(b);
   auto x = number_of(a), y = number_of(b);
@@ -37,7 +37,7 @@ bool ordered(Op op, double a, double b) {
   }
 }
 
-Evaluation known(Value value) {
+Evaluation known(ExpressionValue value) {
   bool truth = is_true(value);
   return {std::move(value), truth};
 }
@@ -181,14 +181,14 @@ std::string number_text(double number) {
 
 }  // namespace
 
-bool is_true(const Value& value) {
+bool is_true(const ExpressionValue& value) {
   if (auto* truth = std::get_if<bool>(&value)) return *truth;
   if (auto* number = std::get_if<double>(&value)) return *number != 0;
   auto& text = std::get<std::string>(value);
   return !text.empty() && text != "false" && text != "0";
 }
 
-std::string to_string(const Value& value) {
+std::string to_string(const ExpressionValue& value) {
   if (auto* truth = std::get_if<bool>(&value)) return *truth ? "true" : "false";
   if (auto* number = std::get_if<double>(&value)) return number_text(*number);
   return std::get<std::string>(value);

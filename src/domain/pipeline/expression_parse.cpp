@@ -200,7 +200,7 @@ class ExpressionParser final {
     return literal(offset, std::move(value));
   }
 
-  std::size_t literal(std::size_t offset, Value value) {
+  std::size_t literal(std::size_t offset, ExpressionValue value) {
     auto term = make(Op::literal, offset);
     out_.terms_[term].literal = std::move(value);
     return term;

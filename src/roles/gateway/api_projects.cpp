@@ -6,7 +6,7 @@
 namespace mayfly {
 namespace {
 
-constexpr std::size_t max_secret_bytes = 64 << 10;
+
 
 /// Refuses keys nobody reads, so that a typo is heard of.
 Result<void> only_keys(const json::value& body, std::initializer_list<std::string_view> known) {

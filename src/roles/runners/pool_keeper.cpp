@@ -56,8 +56,8 @@ Task<void> PoolKeeper::follow_assignments() {
         auto attempt = AttemptId::parse(*text);
         auto build = BuildId::parse(find_string(*body, "build_id").value_or(""));
         if (attempt && build) work_.spawn(start(*build, *attempt));
-      } else if (auto text = find_string(*body, "stop")) {
-        if (auto attempt = AttemptId::parse(*text)) work_.spawn(stop(*attempt));
+      } else if (auto stopped = find_string(*body, "stop")) {
+        if (auto attempt = AttemptId::parse(*stopped)) work_.spawn(stop(*attempt));
       }
     }
     if (!messages->empty()) (void)co_await subscription->commit(messages->back().position);
