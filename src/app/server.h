@@ -1,0 +1,38 @@
+#pragma once
+// The whole server in one process: configuration → embedded adapters → roles. `mayfly up` runs it until a signal comes,
+// `mayfly run` for the length of one build.
+
+#include <memory>
+#include <string>
+
+#include "async/task.h"
+#include "base/result.h"
+
+namespace mayfly {
+
+struct ServerConfig {
+  std::string data_dir;                    // made when needed, mode 0700; one server a directory
+  std::string listen = "127.0.0.1:8080";
+  int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
+};
+
+class EmbeddedServer final {
+ public:
+  /// Opens everything; nothing runs yet. Errors say what to do.
+  static Result<std::unique_ptr<EmbeddedServer>> open(Loop loop, ServerConfig config);
+  ~EmbeddedServer();
+
+  const std::string& base_url() const;     // "http://127.0.0.1:8080"
+  const std::string& token() const;        // an owner's; also in DIR/token
+
+  /// Serves until stop() has drained, or the caller is canceled. Runners go on without the server.
+  Task<void> run();
+  void stop();
+
+ private:
+  struct Parts;
+  explicit EmbeddedServer(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace mayfly
