@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "runner/sandbox/firewall.h"
+#include "runner/sandbox/image.h"
 #include "runner/sandbox/init_file.h"
 #include "runner/sandbox/process.h"
 #include "runner/sandbox/seccomp.h"
@@ -112,12 +113,14 @@ Result<SandboxParts> prepare_sandbox(const SandboxSpec& spec, const Defences& de
   SandboxParts parts;
   auto bwrap = find_program("bwrap");
   if (bwrap.empty()) return fail(Errc::unsupported, "sandbox: bubblewrap is not installed", "apt-get install bubblewrap");
+  TRY_ASSIGN(auto image, resolve_image(spec.image, spec.image_directories));
+  TRY_ASSIGN(auto root, image_root(image, cache_directory(spec)));
   TRY(choose_owner(spec, defences, parts));
   TRY(describe_network(spec, defences, parts.process));
   TRY_ASSIGN(auto init, exec_only_init(spec.init_path, cache_directory(spec)));
   TRY_ASSIGN(auto disk, AttemptDisk::create(spec.attempt_dir, cache_directory(spec), spec.disk_bytes));
   parts.disk.emplace(std::move(disk));
-  TRY_ASSIGN(parts.root, compose_root({parts.disk->path(), "", defences.undumpable_init ? init : spec.init_path, resolver_file(spec), hidden_paths(spec), parts.owner, geteuid() == 0}));
+  TRY_ASSIGN(parts.root, compose_root({parts.disk->path(), root, defences.undumpable_init ? init : spec.init_path, resolver_file(spec), hidden_paths(spec), parts.owner, geteuid() == 0}));
   TRY_ASSIGN(parts.cgroup, JobCgroup::create(CgroupMounts::find(), spec.attempt, {spec.memory_bytes, spec.cpu_milli, spec.pids}));
   TRY_ASSIGN(parts.seccomp, make_seccomp_filter());
   TRY(open_output(parts));

@@ -4,6 +4,7 @@
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -155,7 +156,10 @@ class Composer final {
 
   void bind(const std::string& source, const std::string& target, bool only_reading) {
     mounts_.push_back({source, target, "", "", MS_BIND});
-    if (only_reading) mounts_.push_back({"", target, "", "", MS_BIND | MS_REMOUNT | MS_RDONLY | job_mount});
+    if (!only_reading) return;
+    struct statvfs fs;
+    bool no_exec = statvfs(source.c_str(), &fs) == 0 && (fs.f_flag & ST_NOEXEC);  // a user namespace may not lift it
+    mounts_.push_back({"", target, "", "", MS_BIND | MS_REMOUNT | MS_RDONLY | job_mount | (no_exec ? MS_NOEXEC : 0)});
   }
 
   /// Over a directory that is also below, one owned by the job; both are seen as one.

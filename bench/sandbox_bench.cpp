@@ -1,0 +1,189 @@
+// What isolation costs: a bare bubblewrap beside a whole sandbox, and where the difference goes. Run as root.
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <thread>
+
+#include "runner/sandbox/init_file.h"
+#include "runner/sandbox/preparation.h"
+#include "runner/sandbox/seccomp.h"
+
+extern char** environ;
+
+namespace mayfly {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+
+class Series final {
+ public:
+  explicit Series(std::string name) : name_(std::move(name)) {}
+  void add(double ms) { values_.push_back(ms); }
+  void print() {
+    std::ranges::sort(values_);
+    std::printf("%-44s %8.2f %8.2f %8.2f\n", name_.c_str(), values_[values_.size() / 2], values_[values_.size() * 99 / 100], values_.front());
+  }
+
+ private:
+  std::string name_;
+  std::vector<double> values_;
+};
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().message.c_str());
+    std::exit(1);
+  }
+  return *std::move(result);
+}
+
+template <class T>
+T wait_for(boost::asio::io_context& loop, Task<T> task) {
+  std::optional<T> value;
+  auto keep = [](Task<T> inner, std::optional<T>& out) -> Task<void> { out.emplace(co_await std::move(inner)); };
+  boost::asio::co_spawn(loop, keep(std::move(task), value), [](std::exception_ptr) {});
+  loop.restart();
+  loop.run();
+  return *std::move(value);
+}
+
+void run_command(std::vector<std::string> words) {
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t pid;
+  if (posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0) std::exit(1);
+  waitpid(pid, nullptr, 0);
+}
+
+AttemptId attempt_number(std::uint32_t number) {
+  AttemptId id;
+  auto unique = std::uint32_t(getpid());
+  std::memcpy(id.value.bytes.data() + 8, &unique, 4);
+  std::memcpy(id.value.bytes.data() + 12, &number, 4);
+  return id;
+}
+
+struct Bench {
+  std::string data;
+  std::string init;
+  std::uint32_t next = 1;
+
+  SandboxSpec spec(bool network) {
+    SandboxSpec spec;
+    spec.attempt = attempt_number(next++);
+    spec.network = network;
+    spec.memory_bytes = std::int64_t(1) << 30;
+    spec.disk_bytes = std::int64_t(4) << 30;
+    spec.pids = 4096;
+    spec.attempt_dir = data + "/runners/" + spec.attempt.str();
+    spec.init_path = init;
+    std::filesystem::create_directories(spec.attempt_dir);
+    return spec;
+  }
+
+  void bare(Series& series) {
+    auto start = Clock::now();
+    run_command({"bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"});
+    series.add(ms_since(start));
+  }
+
+  /// To the first byte of a shell's first command, with the network up if there is one.
+  void whole(bool network, Series& to_return, Series& to_network, Series& to_first_byte, Series& to_end, Series& teardown) {
+    auto asked = spec(network);
+    int control[2], log[2];
+    if (pipe2(control, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0) std::exit(1);
+    asked.control_fd = control[0];
+    asked.log_fd = log[1];
+    boost::asio::io_context loop;
+    auto start = Clock::now();
+    auto sandbox = must(wait_for(loop, launch_sandbox(loop.get_executor(), asked)));
+    to_return.add(ms_since(start));
+    close(control[0]);
+    close(log[1]);
+    must(wait_for(loop, sandbox->network_ready()));
+    to_network.add(ms_since(start));
+    const char script[] = "echo x";
+    if (write(control[1], script, sizeof script - 1) < 0) std::exit(1);
+    close(control[1]);
+    char byte;
+    if (read(log[0], &byte, 1) != 1) std::exit(1);
+    to_first_byte.add(ms_since(start));
+    must(wait_for(loop, sandbox->wait()));
+    to_end.add(ms_since(start));
+    close(log[0]);
+    start = Clock::now();
+    sandbox.reset();
+    teardown.add(ms_since(start));
+  }
+
+  void parts(std::vector<Series>& series) {
+    auto asked = spec(false);
+    auto cache = data + "/sandbox";
+    auto at = Clock::now();
+    auto lap = [&](std::size_t index) {
+      series[index].add(ms_since(at));
+      at = Clock::now();
+    };
+    auto uid = must(JobUid::claim(asked.attempt));
+    lap(0);
+    auto init_file = must(exec_only_init(init, cache));
+    lap(1);
+    {
+      auto disk = must(AttemptDisk::create(asked.attempt_dir, cache, asked.disk_bytes));
+      lap(2);
+      must(compose_root({disk.path(), "", init_file, "", {}, {uid.value(), uid.value()}, true}));
+      lap(3);
+      auto group = must(JobCgroup::create(CgroupMounts::find(), asked.attempt, {asked.memory_bytes, asked.cpu_milli, asked.pids}));
+      lap(4);
+      must(make_seccomp_filter());
+      lap(5);
+      group.remove();
+      lap(6);
+    }
+    lap(7);
+  }
+};
+
+void run(int rounds, const std::string& init) {
+  char pattern[] = "/tmp/mayfly-bench-XXXXXX";
+  Bench bench{mkdtemp(pattern), init};
+  Series bare("bare bwrap --unshare-all true");
+  Series none[] = {Series("no network: launch_sandbox returns"), Series("no network: network_ready"), Series("no network: first byte of `echo`"),
+                   Series("no network: ended and reaped"), Series("no network: given back")};
+  Series net[] = {Series("network: launch_sandbox returns"), Series("network: network_ready"), Series("network: first byte of `echo`"),
+                  Series("network: ended and reaped"), Series("network: given back")};
+  std::vector<Series> parts;
+  for (auto name : {"part: uid", "part: init", "part: disk (4 GiB)", "part: root", "part: cgroups", "part: seccomp", "part: cgroups removed", "part: disk removed"})
+    parts.emplace_back(name);
+  std::printf("%-44s %8s %8s %8s\n", "ms", "p50", "p99", "min");
+  for (int i = 0; i < rounds; ++i) {
+    bench.bare(bare);
+    bench.whole(false, none[0], none[1], none[2], none[3], none[4]);
+    bench.whole(true, net[0], net[1], net[2], net[3], net[4]);
+    bench.parts(parts);
+  }
+  bare.print();
+  for (auto& series : none) series.print();
+  for (auto& series : net) series.print();
+  for (auto& series : parts) series.print();
+  std::filesystem::remove_all(bench.data);
+}
+
+}  // namespace
+}  // namespace mayfly
+
+int main(int argc, char** argv) { mayfly::run(argc > 1 ? std::atoi(argv[1]) : 100, MAYFLY_TEST_INIT); }

@@ -1,0 +1,152 @@
+#include "runner/sandbox/image.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "adapters/sandbox/unique_fd.h"
+#include "base/digest.h"
+#include "base/json.h"
+#include "runner/sandbox/process.h"
+
+namespace mayfly {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* tag_annotation = "org.opencontainers.image.ref.name";
+constexpr std::string_view oci_prefix = "oci:";
+
+std::unexpected<Error> failed(const std::string& what) {
+  return fail(Errc::unavailable, "image: cannot " + what + ": " + std::strerror(errno));
+}
+
+bool lies_below(const fs::path& path, const std::vector<std::string>& allowed) {
+  return std::ranges::any_of(allowed, [&](const std::string& directory) {
+    std::error_code ec;
+    auto root = fs::canonical(directory, ec);
+    if (ec) return false;
+    auto [end, rest] = std::ranges::mismatch(root, path);
+    return end == root.end();
+  });
+}
+
+Result<std::string> allowed_path(const std::string& path, const std::vector<std::string>& allowed) {
+  std::error_code ec;
+  auto real = fs::weakly_canonical(path, ec);
+  if (ec || !lies_below(real, allowed))
+    return fail(Errc::unsupported, "image: " + path + " is not below a directory whose images jobs may use here",
+                "use `image: host`, or have the operator add its directory to the server's image directories");
+  if (!fs::exists(real, ec)) return fail(Errc::not_found, "image: there is no " + path);
+  return real.string();
+}
+
+Result<ImageRef> resolve_oci(const std::string& rest, const std::vector<std::string>& allowed) {
+  auto colon = rest.rfind(':'), slash = rest.rfind('/');
+  bool tagged = colon != std::string::npos && (slash == std::string::npos || colon > slash);
+  auto path = rest.substr(0, tagged ? colon : std::string::npos), tag = tagged ? rest.substr(colon + 1) : std::string();
+  if (!path.starts_with('/')) return fail(Errc::unsupported, "image: 'oci:" + rest + "' does not name an absolute path", "write oci:/PATH[:TAG]");
+  TRY_ASSIGN(auto real, allowed_path(path, allowed));
+  return ImageRef{fs::is_directory(real) ? ImageRef::Kind::oci_layout : ImageRef::Kind::oci_archive, real, tag};
+}
+
+bool is_digest(std::string_view text) {
+  return text.size() == 71 && text.starts_with("sha256:") && text.find_first_not_of("0123456789abcdef", 7) == std::string_view::npos;
+}
+
+/// The digest the layout's index gives for the tag.
+Result<std::string> layout_digest(const ImageRef& image) {
+  auto index_path = image.path + "/index.json";
+  std::error_code ec;
+  if (fs::file_size(index_path, ec) > max_image_index_bytes || ec) return fail(Errc::corrupt, "image: " + image.path + " is not an OCI layout: no index.json of a sane size");
+  std::ifstream in(index_path);
+  auto index = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
+  auto* manifests = index ? find(*index, "manifests") : nullptr;
+  if (!manifests || !manifests->is_array()) return fail(Errc::corrupt, "image: " + index_path + " has no manifests");
+  auto& list = manifests->get_array();
+  for (auto& manifest : list) {
+    auto digest = find_string(manifest, "digest");
+    auto* annotations = find(manifest, "annotations");
+    auto* name = annotations && annotations->is_object() ? annotations->get_object().if_contains(tag_annotation) : nullptr;
+    bool wanted = image.tag.empty() ? list.size() == 1 : name && name->is_string() && name->get_string() == image.tag;
+    if (wanted && digest && is_digest(*digest)) return digest->substr(7);
+  }
+  return fail(Errc::not_found, "image: " + image.path + " has no image '" + image.tag + "'", image.tag.empty() ? "it holds several: name one, oci:PATH:TAG" : "");
+}
+
+/// An archive is told from its next version by the file itself, without reading it through.
+Result<std::string> archive_key(const ImageRef& image) {
+  struct stat st;
+  if (stat(image.path.c_str(), &st) != 0) return failed("look at " + image.path);
+  auto identity = image.path + '\0' + image.tag + '\0' + std::to_string(st.st_dev) + ' ' + std::to_string(st.st_ino) + ' ' + std::to_string(st.st_size) + ' ' +
+                  std::to_string(st.st_mtim.tv_sec) + '.' + std::to_string(st.st_mtim.tv_nsec);
+  return "archive-" + to_hex(sha256(identity));
+}
+
+/// One unpacker of a digest at a time; others wait here, and find its work done.
+Result<UniqueFd> lock(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+  if (!fd) return failed("open " + path);
+  while (flock(fd.get(), LOCK_EX) != 0)
+    if (errno != EINTR) return failed("lock " + path);
+  return fd;
+}
+
+Result<void> unpack(const ImageRef& image, const std::string& partial, const std::string& root) {
+  auto source = (image.kind == ImageRef::Kind::oci_layout ? "oci:" : "oci-archive:") + image.path + (image.tag.empty() ? "" : ":" + image.tag);
+  auto layout = partial + "/layout:image";
+  // skopeo follows indexes to this machine's platform and checks every digest on the way.
+  if (auto copied = run_tool({"skopeo", "copy", "--quiet", "--insecure-policy", source, "oci:" + layout}); !copied)
+    return fail(copied.error().code == Errc::unsupported ? Errc::unsupported : Errc::corrupt, copied.error().message, copied.error().hint);
+  std::vector<std::string> unpacking = {"umoci", "unpack", "--image", layout, partial + "/bundle"};
+  if (geteuid() != 0) unpacking.insert(unpacking.begin() + 2, "--rootless");
+  TRY(run_tool(unpacking));
+  UniqueFd unpacked(open((partial + "/bundle/rootfs").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // Its name is the promise that it is whole, also after a power cut.
+  if (!unpacked || syncfs(unpacked.get()) != 0) return failed("sync " + partial);
+  if (rename((partial + "/bundle/rootfs").c_str(), root.c_str()) != 0) return failed("rename to " + root);
+  return {};
+}
+
+Result<std::string> unpacked_root(const ImageRef& image, const std::string& cache_dir) {
+  TRY_ASSIGN(auto key, image.kind == ImageRef::Kind::oci_layout ? layout_digest(image) : archive_key(image));
+  auto images = cache_dir + "/images", root = images + "/" + key, partial = images + "/partial-" + key;
+  if (access(root.c_str(), F_OK) == 0) return root;
+  std::error_code ec;
+  fs::create_directories(images, ec);
+  TRY_ASSIGN(auto locked, lock(images + "/lock-" + key));
+  if (access(root.c_str(), F_OK) == 0) return root;
+  fs::remove_all(partial, ec);  // of one that was killed
+  if (mkdir(partial.c_str(), 0700) != 0) return failed("make " + partial);
+  auto unpacked = unpack(image, partial, root);
+  fs::remove_all(partial, ec);
+  if (!unpacked) return std::unexpected(unpacked.error());
+  return root;
+}
+
+}  // namespace
+
+Result<ImageRef> resolve_image(const std::string& image, const std::vector<std::string>& allowed) {
+  if (image.empty() || image == "host") return ImageRef{};
+  if (image.starts_with(oci_prefix)) return resolve_oci(image.substr(oci_prefix.size()), allowed);
+  if (!image.starts_with('/'))
+    return fail(Errc::unsupported, "image: '" + image + "' would come from a registry, which this pool cannot ask", "use `image: host`, oci:/PATH[:TAG] or a directory");
+  TRY_ASSIGN(auto real, allowed_path(image, allowed));
+  if (!fs::is_directory(real)) return fail(Errc::unsupported, "image: " + image + " is not a directory", "write oci:" + image + " for an OCI archive");
+  return ImageRef{ImageRef::Kind::directory, real, ""};
+}
+
+Result<std::string> image_root(const ImageRef& image, const std::string& cache_dir) {
+  if (image.kind == ImageRef::Kind::host) return "";
+  if (image.kind == ImageRef::Kind::directory) return image.path;
+  return unpacked_root(image, cache_dir);
+}
+
+}  // namespace mayfly
