@@ -38,6 +38,16 @@ std::string git_or_nothing(const std::string& directory, std::vector<std::string
   return git(std::move(arguments)).value_or("");
 }
 
+/// What the index knows of the files saves reading them again. Git tells files that changed in the instant the index was
+/// written by the index's own time, so the copy keeps it.
+void copy_index(const std::string& from, const std::string& to) {
+  std::error_code ec;
+  auto written = fs::last_write_time(from, ec);
+  if (ec || !fs::copy_file(from, to, ec)) return;
+  fs::last_write_time(to, written, ec);
+  if (ec) fs::remove(to, ec);
+}
+
 Error unreadable(const std::string& path) { return {Errc::invalid, "the file " + path + " cannot be read", "check its name and permissions"}; }
 
 }  // namespace
@@ -103,8 +113,7 @@ Result<std::string> Checkout::snapshot(const std::string& bare, const std::strin
     auto objects = git_or_nothing(root_, {"rev-parse", "--path-format=absolute", "--git-path", "objects"});
     std::ofstream(bare + "/objects/info/alternates") << objects << "\n";
     environment.push_back("GIT_ALTERNATE_OBJECT_DIRECTORIES=" + objects);
-    std::error_code ec;  // what the index knows of the files saves reading them again
-    fs::copy_file(git_dir_ + "/index", bare + "/snapshot-index", ec);
+    copy_index(git_dir_ + "/index", bare + "/snapshot-index");
   }
   TRY(git({"-C", root_, "add", "--all", "--", "."}, environment));
   TRY_ASSIGN(auto tree, git({"-C", root_, "write-tree"}, environment));

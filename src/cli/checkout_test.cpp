@@ -85,10 +85,10 @@ TEST_F(AWorkingTree, APlanSaysWhatWouldRunAndWhy) {
   make_repository();
   EXPECT_EQ(world.run({"plan"}), done) << world.out();
   EXPECT_EQ(world.out(), R"(push of main: 4 jobs would run
-  ● lint      1 step  
+  ● lint      1 step
   ● test (a)  1 step  needs lint
   ● test (b)  1 step  needs lint
-  ● deploy    1 step  needs test (a), test (b), its `if` is true: event == 'push'
+  ● deploy    1 step  needs test (a), test (b)
 )");
   EXPECT_EQ(world.run({"plan", "--event", "pull_request", "--base-ref", "main"}), done);
   EXPECT_TRUE(world.out().find("– deploy    1 step  needs test (a), test (b), its `if` is false") != std::string::npos) << world.out();

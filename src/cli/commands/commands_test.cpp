@@ -21,6 +21,7 @@ std::string build_json(std::string_view status, std::int64_t sequence, std::stri
                    {"status", job_status}, {"needs", json::array{}},
                    {"attempt", 1},         {"start_time", "2026-01-01T00:00:01Z"},
                    {"steps", json::array{json::object{{"name", "make test"}, {"status", job_status}, {"log_start", 6}, {"log_end", 28}}}}};
+  if (job_status == "failed" || job_status == "succeeded") job["end_time"] = "2026-01-01T00:00:05Z";
   if (job_status == "failed") {
     job["reason"] = "exit_code";
     job["detail"] = "step 'make test' ended with exit code 2";
@@ -202,8 +203,8 @@ http::Handler events(int n) {
 }
 
 TEST_F(Commands, WatchingPrintsALineAChangeAndTheLogOfWhatFailed) {
-  moving_build({build_json("running", 1, "queued"), build_json("running", 1, "queued"), build_json("running", 2, "running"),
-                build_json("failed", 3, "failed")});
+  moving_build({build_json("running", 1, "queued"), build_json("running", 1, "queued"), build_json("running", 1, "queued"),
+                build_json("running", 2, "running"), build_json("failed", 3, "failed")});
   server.handle("GET", "/builds/{id}/events", events(1));
   server.handle("GET", "/jobs/{id}/logs", [](http::Request request) -> Task<http::Response> {
     EXPECT_EQ(request.headers.get("Range"), "bytes=6-27");
@@ -231,7 +232,8 @@ TEST_F(Commands, WatchingOutlivesAConnectionThatBreaks) {
 
 TEST_F(Commands, OnATerminalTheTreeIsDrawnAgain) {
   world.console.is_terminal = true;
-  moving_build({build_json("running", 1, "running"), build_json("running", 1, "running"), build_json("succeeded", 2, "succeeded")});
+  moving_build({build_json("running", 1, "running"), build_json("running", 1, "running"), build_json("running", 1, "running"),
+                build_json("succeeded", 2, "succeeded")});
   server.handle("GET", "/builds/{id}/events", events(1));
   EXPECT_EQ(run({"build", build_id, "-w"}), done);
   EXPECT_TRUE(world.out().find("\x1b[2A\x1b[J") != std::string::npos) << "the second frame replaces the first";

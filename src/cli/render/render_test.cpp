@@ -50,13 +50,13 @@ std::string text(const std::vector<std::string>& lines) {
 TEST(BuildTree, ShowsEachJobUnderTheDeepestItNeeds) {
   auto build = diamond();
   EXPECT_EQ(text(build_tree(scene(build), {.colour = false, .width = 80})), R"(● web#42  running  main 1a2b3c4  Add greeting  15s
-  ✔ lint          1.2s
-  ├─– notes                 no path under docs/ changed
-  └─! flaky         1.0s    step 'x' ended with exit code 2, allowed to fail
-  ✔ build         3.0s    attempt 2, 12 tests, 1 skipped
-  ├─● test (1)    12s     [2/2] make test
-  │ └─○ deploy            needs test (1), test (2)
-  └─○ test (2)            1st of 2 in acme; a runner with 2 cpu
+  ✔ lint        1.2s
+  ├─– notes             no path under docs/ changed
+  └─! flaky     1.0s    step 'x' ended with exit code 2, allowed to fail
+  ✔ build       3.0s    attempt 2, 12 tests, 1 skipped
+  ├─● test (1)  12s     [2/2] make test
+  │ └─○ deploy          needs test (1), test (2)
+  └─○ test (2)          1st of 2 in acme; a runner with 2 cpu
 )");
 }
 

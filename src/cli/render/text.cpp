@@ -130,6 +130,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   std::string out;
   for (auto& row : rows) {
     for (std::size_t i = 0; i < row.size(); ++i) out += i + 1 < row.size() ? padded(row[i], widths[i] + 2) : row[i];
+    while (out.ends_with(' ')) out.pop_back();
     out += '\n';
   }
   return out;
