@@ -46,7 +46,7 @@ FinishReport canceled_early() {
 }  // namespace
 
 Attempt::Attempt(AttemptParts parts, StartAnswer answer)
-    : p_(std::move(parts)), job_(std::move(answer.job)), shipper_(p_.api, p_.log, p_.clock), started_(p_.clock.now()) {
+    : p_(std::move(parts)), job_(std::move(answer.job)), shipper_(p_.api, p_.log, p_.clock), filling_(p_.loop), started_(p_.clock.now()) {
   auto& checkout = job_.source.checkout;
   if (checkout.enabled && checkout.submodules) steps_.push_back({.name = "check out submodules"});
   steps_before_ = steps_.size();
@@ -103,16 +103,24 @@ Task<std::optional<FinishReport>> Attempt::prepare() {
   }
   if (cancel_) co_return canceled_early();
   workspace_ = std::make_unique<Workspace>(p_.api, p_.offload, sandbox()->paths(), p_.spec.sandbox.attempt_dir, job_);
-  filling_ = true;
-  auto filled = co_await workspace_->fill();
-  filling_ = false;
+  std::optional<FinishReport> early;
+  filling_.spawn(fill(early));
+  co_await filling_.join();
   if (cancel_) co_return canceled_early();
-  if (!filled) {
-    if (is_final(filled.error())) give_up(filled.error());
-    co_return infrastructure(Reason::source, "the workspace could not be prepared: " + filled.error().message);
-  }
+  if (early) co_return early;
   log_info("the workspace is ready", {{"attempt", p_.spec.runner.attempt.str()}, {"source_us", std::to_string(workspace_->source_time().count())}});
   co_return std::nullopt;
+}
+
+Task<void> Attempt::fill(std::optional<FinishReport>& early) {
+  auto filled = co_await workspace_->fill();
+  if (!filled) {
+    if (is_final(filled.error())) give_up(filled.error());
+    early = infrastructure(Reason::source, "the workspace could not be prepared: " + filled.error().message);
+    co_return;
+  }
+  auto network = co_await sandbox()->network_ready();
+  if (!network) early = infrastructure(Reason::runner_lost, "the job's network did not come up: " + network.error().message);
 }
 
 InitJob Attempt::init_job() const {
@@ -218,7 +226,8 @@ Task<void> Attempt::finish(FinishReport report) {
 void Attempt::cancel(Duration grace) {
   if (cancel_) return;
   cancel_ = CancelJob{.grace = grace, .outcome = Outcome::canceled};
-  if (filling_) workspace_->stop();
+  if (workspace_) workspace_->stop();
+  filling_.cancel();
   if (running_) p_.link.send(ToInit(*cancel_));
   news_.notify();
 }

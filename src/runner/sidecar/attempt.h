@@ -37,6 +37,7 @@ class Attempt final {
   // The course, one after another.
   Task<void> course();
   Task<std::optional<FinishReport>> prepare();
+  Task<void> fill(std::optional<FinishReport>& early);
   Task<FinishReport> run_steps();
   Task<void> close_sandbox(Evidence& evidence);
   Task<void> kill_late(Timer& patience);
@@ -71,9 +72,9 @@ class Attempt final {
   LogShipper shipper_;
   Signal news_;                           // something the course may wait for
   Signal steps_changed_;
+  Scope filling_;                         // the filling of the workspace, which a cancel ends
   Time started_{};
   std::optional<CancelJob> cancel_;
-  bool filling_ = false;
   bool running_ = false;                  // init has the job
   std::optional<InitDone> done_;
   bool hung_up_ = false;

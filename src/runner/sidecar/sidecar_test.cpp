@@ -180,9 +180,14 @@ TEST_F(SidecarTest, CancelReachesTheSteps) {
 }
 
 TEST_F(SidecarTest, ACancelBeforeTheFirstStepMeansThatNothingRuns) {
-  FakeServer server(job_of({"echo no"}));
-  server.cancel(1000);
-  run(server);
+  auto job = job_of({"echo no"});
+  job.needs = {{.name = "build", .status = "succeeded", .artifacts = {{.id = "late", .kind = "artifact", .path = "late", .size = 1, .sha256 = ""}}}};
+  FakeServer server(job);
+  server.hold_downloads();
+  run(server, [&] {
+    while (!server.downloads_asked()) std::this_thread::sleep_for(1ms);
+    server.cancel(1000);
+  });
   auto report = server.finished();
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome, Outcome::canceled);
@@ -259,6 +264,15 @@ TEST_F(SidecarTest, SaysThatASandboxCouldNotBeStarted) {
   EXPECT_EQ(server.log(), "mayfly: " + report->detail + "\n");
 }
 
+TEST_F(SidecarTest, SaysThatTheNetworkIsNotThere) {
+  facts_.no_network = true;
+  FakeServer server(job_of({"echo no"}));
+  run(server);
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.finished()->outcome, Outcome::infrastructure);
+  EXPECT_EQ(server.finished()->detail, "the job's network did not come up: no network today");
+}
+
 TEST_F(SidecarTest, SaysThatTheSourceIsNotThere) {
   auto job = job_of({"echo no"});
   job.source = {.repository = directory_.path() / "nowhere.git", .sha = std::string(40, 'a'), .ref = "refs/heads/main", .checkout = {}};
@@ -283,8 +297,11 @@ TEST_F(SidecarTest, CallsOutOfMemoryByItsName) {
 }
 
 TEST_F(SidecarTest, AJobThatKillsItsInitIsLostAndSaidSo) {
-  FakeServer server(job_of({"echo ready; kill -KILL $PPID; sleep 5"}));
-  run(server);
+  FakeServer server(job_of({"echo ready; while ! [ -e go ]; do sleep 0.01; done; kill -KILL $PPID; sleep 5"}));
+  run(server, [&] {
+    server.wait_for_log("ready\n");
+    std::ofstream(workspace() / "go");
+  });
   auto report = server.finished();
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome, Outcome::infrastructure);

@@ -42,6 +42,8 @@ class FakeServer final {
   /// Answers 503 to so many calls.
   void stumble(int calls) { with([&] { stumbles_ = calls; }); }
   void provide(std::string id, std::string bytes) { with([&] { stored_[id] = std::move(bytes); }); }
+  /// Says 503 to every download.
+  void hold_downloads() { with([&] { hold_downloads_ = true; }); }
   void refuse_uploads() { with([&] { refuse_uploads_ = true; }); }
 
   // What it has seen.
@@ -52,6 +54,7 @@ class FakeServer final {
   std::vector<Upload> uploads() { return with([&] { return uploads_; }); }
   std::vector<StepsReport> reports() { return with([&] { return reports_; }); }
   std::string boot_token() { return with([&] { return boot_token_; }); }
+  int downloads_asked() { return with([&] { return downloads_asked_; }); }
   int rewinds() { return with([&] { return rewinds_; }); }
   std::vector<std::string> breaches() { return with([&] { return breaches_; }); }
 
@@ -172,6 +175,8 @@ class FakeServer final {
 
   Answer download(const http::Request& r) {
     if (auto no = check(r)) return *std::move(no);
+    ++downloads_asked_;
+    if (hold_downloads_) return refused(Errc::unavailable, "not now");
     auto found = stored_.find(*r.param("artifact"));
     if (found == stored_.end()) return refused(Errc::not_found, "no such artifact");
     return http::text_response(200, found->second, "application/octet-stream");
@@ -183,9 +188,9 @@ class FakeServer final {
   std::unique_ptr<http::testing_support::TestServer> server_;
 
   std::mutex mutex_;
-  bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false;
+  bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false, hold_downloads_ = false;
   std::int64_t grace_ms_ = 0, durable_ = 0;
-  int stumbles_ = 0, finishes_ = 0, rewinds_ = 0;
+  int stumbles_ = 0, finishes_ = 0, rewinds_ = 0, downloads_asked_ = 0;
   std::string runner_, boot_token_, log_;
   std::map<std::string, std::string> stored_;
   std::optional<FinishReport> finished_;

@@ -22,6 +22,7 @@ class PlainSandbox final : public Sandbox {
   struct Facts {
     bool out_of_memory = false;
     bool disk_full = false;
+    bool no_network = false;
   };
 
   PlainSandbox(Clock& clock, const SandboxSpec& spec, Facts facts) : clock_(clock), facts_(facts) {
@@ -37,6 +38,10 @@ class PlainSandbox final : public Sandbox {
   }
 
   const SandboxPaths& paths() const override { return paths_; }
+  Task<Result<void>> network_ready() override {
+    if (facts_.no_network) co_return fail(Errc::unavailable, "no network today");
+    co_return Result<void>{};
+  }
   Task<Result<SandboxExit>> wait() override {
     while (!exit_code_) {
       int status;
