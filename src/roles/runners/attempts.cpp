@@ -109,6 +109,7 @@ Task<Result<RunnerJob>> Attempts::runner_job(const BuildRecord& record, const Jo
   CO_TRY_ASSIGN(out.spec, resolve_spec(record.state, job));
   out.event = record.state.event;
   out.env = ci_environment(record, job, project, api_url_);
+  out.env.insert(out.spec.env.begin(), out.spec.env.end());  // what CI_… says is ours
   if (!job.spec->secrets.empty() && !record.state.event.fork) {
     CO_TRY_ASSIGN(auto secrets, co_await secrets_.read(project.id, job.spec->secrets));
     for (auto& secret : secrets) out.secrets[secret.name] = std::move(secret.value);
@@ -159,11 +160,14 @@ Task<Result<HeartbeatAnswer>> Attempts::heartbeat(AttemptId attempt, RunnerCrede
   }
 }
 
-Task<Result<LogsAnswer>> Attempts::logs(AttemptId attempt, RunnerCredentials who, std::string frames) {
+Task<Result<LogsAnswer>> Attempts::logs(AttemptId attempt, RunnerCredentials who, std::string frames, std::optional<std::int64_t> end) {
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
   // A canceled attempt may still say its last words; of every other that has ended the log is complete.
   if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return over(*now.job);
-  co_return co_await logs_.append(attempt, std::move(frames));
+  CO_TRY_ASSIGN(auto taken, co_await logs_.append(attempt, std::move(frames)));
+  if (!end || taken.next < *end) co_return taken;
+  CO_TRY(co_await logs_.flush(attempt));
+  co_return co_await logs_.position(attempt);
 }
 
 Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, StepsReport report) {
