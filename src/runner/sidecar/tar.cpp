@@ -6,6 +6,8 @@
 
 #include <memory>
 
+#include "runner/sidecar/tar_writer.h"
+
 namespace mayfly {
 namespace {
 
@@ -19,48 +21,27 @@ struct Freed {
   }
 };
 using Reader = std::unique_ptr<archive, Freed<archive_read_free>>;
-using Writer = std::unique_ptr<archive, Freed<archive_write_free>>;
-using Entry = std::unique_ptr<archive_entry, Freed<archive_entry_free>>;
 
 std::string why(archive* a) {
   auto* text = archive_error_string(a);
   return text ? text : "unknown error";
 }
 
-std::unexpected<Error> cannot_write(archive* a) { return fail(Errc::unavailable, "cannot write the archive of outputs: " + why(a)); }
-
-Result<void> copy_in(archive* to, int from, std::int64_t size, const std::string& path) {
-  std::vector<char> block(block_bytes);
-  for (std::int64_t left = size; left > 0;) {
-    auto n = ::read(from, block.data(), std::min<std::size_t>(block.size(), static_cast<std::size_t>(left)));
-    if (n <= 0) return fail(Errc::unavailable, "cannot read all of '" + path + "'");
-    if (archive_write_data(to, block.data(), static_cast<std::size_t>(n)) != n) return cannot_write(to);
-    left -= n;
-  }
-  return {};
-}
-
-Result<void> pack_entry(archive* to, const Tree& tree, const TreeEntry& what, std::vector<std::string>& left_out) {
-  Entry entry(archive_entry_new());
-  archive_entry_set_pathname(entry.get(), what.path.c_str());
-  archive_entry_set_mode(entry.get(), what.info.st_mode & (S_IFMT | 0777));
-  archive_entry_set_mtime(entry.get(), what.info.st_mtim.tv_sec, what.info.st_mtim.tv_nsec);
-  auto write_header = [&]() -> Result<void> {
-    if (archive_write_header(to, entry.get()) < ARCHIVE_WARN) return cannot_write(to);
+Result<void> pack_entry(TarWriter& to, const Tree& tree, const TreeEntry& what, std::vector<std::string>& left_out) {
+  auto leave_out = [&]() -> Result<void> {
+    left_out.push_back(what.path);
     return {};
   };
-  if (S_ISDIR(what.info.st_mode)) return write_header();
+  if (S_ISDIR(what.info.st_mode)) return to.directory(what.path, what.info);
   if (S_ISLNK(what.info.st_mode)) {
     auto target = tree.read_link(what.path);
-    if (!target || !link_stays_inside(what.path, *target)) return left_out.push_back(what.path), Result<void>{};
-    archive_entry_set_symlink(entry.get(), target->c_str());
-    return write_header();
+    if (!target || !link_stays_inside(what.path, *target)) return leave_out();
+    return to.link(what.path, *target, what.info);
   }
-  auto file = S_ISREG(what.info.st_mode) ? tree.open_file(what.path) : fail(Errc::forbidden, "no plain file");
-  if (!file) return left_out.push_back(what.path), Result<void>{};
-  archive_entry_set_size(entry.get(), what.info.st_size);
-  TRY(write_header());
-  return copy_in(to, file->get(), what.info.st_size, what.path);
+  if (!S_ISREG(what.info.st_mode)) return leave_out();
+  auto file = tree.open_file(what.path);
+  if (!file) return leave_out();
+  return to.file(what.path, file->get(), what.info);
 }
 
 Result<void> copy_out(archive* from, int to, std::int64_t& left, const std::string& path) {
@@ -106,13 +87,9 @@ Result<void> pack(const Tree& tree, const std::vector<TreeEntry>& entries, int f
   for (auto& entry : entries) total += S_ISREG(entry.info.st_mode) ? entry.info.st_size : 0;
   if (total > max_artifact_bytes)
     return fail(Errc::too_large, "the outputs are " + std::to_string(total) + " bytes, over the limit of " + std::to_string(max_artifact_bytes));
-  Writer to(archive_write_new());
-  archive_write_set_format_pax_restricted(to.get());
-  archive_write_set_bytes_in_last_block(to.get(), 1);
-  if (archive_write_open_fd(to.get(), fd) != ARCHIVE_OK) return cannot_write(to.get());
-  for (auto& entry : entries) TRY(pack_entry(to.get(), tree, entry, left_out));
-  if (archive_write_close(to.get()) != ARCHIVE_OK) return cannot_write(to.get());
-  return {};
+  TarWriter to(fd);
+  for (auto& entry : entries) TRY(pack_entry(to, tree, entry, left_out));
+  return to.finish();
 }
 
 Result<void> unpack(int fd, const Tree& tree) {
