@@ -3,7 +3,8 @@
 //
 //   POST /runner/v1/attempts/{id}/start      StartRequest → StartAnswer   409: another runner was first; exit at once
 //   POST /runner/v1/attempts/{id}/heartbeat  HeartbeatRequest → HeartbeatAnswer, long poll: answered on cancel or after `wait_ms`
-//   POST /runner/v1/attempts/{id}/logs       log frames (domain/logs/frame.h) → LogsAnswer
+//   POST /runner/v1/attempts/{id}/logs       log frames (domain/logs/frame.h), perhaps none → LogsAnswer
+//          ?end=N: the log is N bytes long and complete; make it durable now. Asked again until `durable` is N
 //   POST /runner/v1/attempts/{id}/steps      StepsReport → {}
 //   PUT  /runner/v1/attempts/{id}/artifacts?kind=artifact|outputs&path=P   bytes, `Digest: sha-256=…` → {"id", "sha256"}
 //   GET  /runner/v1/attempts/{id}/artifacts/{artifact}                     bytes of an artifact of a needed job

@@ -30,7 +30,8 @@ struct SandboxSpec {
   std::string cache_dir = {};    // unpacked images, disk templates, for all attempts; empty: `sandbox` beside attempt_dir's parent
   std::string init_path;         // mayfly-init on the host; static, so it runs in any image
   /// Handed to mayfly-init as they are: `mayfly-init --control-fd C --log-fd L --workspace INSIDE`. The caller keeps its
-  /// own copies and closes them; the sandbox leaves none open but init's.
+  /// own copies and closes them; the sandbox leaves none open but init's. The environment init is started with (an image's
+  /// own, HOME, PATH) is what steps begin with.
   int control_fd = -1;
   int log_fd = -1;
 };

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "adapters/system/system_clock.h"
+#include "base/digest.h"
 #include "domain/logs/frame.h"
 #include "domain/runner/protocol.h"
 #include "net/test_server.h"
