@@ -34,20 +34,27 @@ class Forge {
  public:
   virtual ~Forge() = default;
 
-  /// The commit a ref ("refs/heads/main", "main", "v1") names now. Errc::not_found; Errc::unavailable.
+  /// The commit a ref ("refs/heads/main", "main", "v1"; "" is the default branch) names now. A whole sha names itself.
+  /// Errc::not_found; Errc::invalid; Errc::forbidden; Errc::unavailable.
   virtual Task<Result<std::string>> resolve(std::string repo_url, std::string ref) = 0;
 
   /// Fetches the commit into the local mirror (shallow, once) and reads its pipeline. `ref` is where to look when the
-  /// server refuses to be asked for a sha. Errc::not_found; Errc::too_large; Errc::unavailable.
+  /// server refuses to be asked for a sha; may be empty. The sha of a tag object leads to its commit. Errc::not_found;
+  /// Errc::too_large; Errc::invalid: a name that is none, or a pipeline file that is no plain file; Errc::forbidden: the
+  /// credentials do not do; Errc::timeout, Errc::canceled, Errc::unavailable.
   virtual Task<Result<Snapshot>> snapshot(std::string repo_url, std::string sha, std::string ref) = 0;
 
-  /// Paths changed between two commits (renames give both names). An unknown or all-zero `before` gives nullopt.
+  /// Paths changed between two commits, sorted (renames give both names). An unknown or all-zero `before`, or more changes
+  /// than are listed, gives nullopt.
   virtual Task<Result<std::optional<std::vector<std::string>>>> changed_paths(std::string repo_url, std::string before,
                                                                               std::string after) = 0;
 
   /// "path hash" of every file of the commit that matches one of the globs, in path order: for hash_files.
   virtual Task<Result<std::vector<std::string>>> tree_hashes(std::string repo_url, std::string sha,
                                                              std::vector<std::string> globs) = 0;
+
+  /// Brings history of a commit into the mirror: its last `depth` commits, all of them for 0. Errors as of snapshot().
+  virtual Task<Result<void>> deepen(std::string repo_url, std::string sha, std::string ref, int depth) = 0;
 
   /// Where a runner on this machine finds the commit without asking the network: a git repository's directory.
   virtual Task<Result<std::string>> mirror(std::string repo_url) = 0;

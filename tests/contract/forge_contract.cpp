@@ -318,6 +318,29 @@ TEST_P(ForgeContract, AMirrorIsARepositoryThatRunnersCanFetchFrom) {
     shell(clone, "git fetch -q --depth=1 file://" + *mirror + " " + sha + " && git checkout -q " + sha + " && test $(cat a) = 1 && git fsck --no-dangling 2>&1");
 }
 
+TEST_P(ForgeContract, HistoryComesWhenAskedForAndStays) {
+  std::vector<std::string> shas;
+  for (int i = 0; i < 6; ++i) shas.push_back(repo.push_file(".ci.yaml", std::to_string(i)));
+  ASSERT_TRUE(snapshot(shas[2]));
+  ASSERT_TRUE(snapshot(shas[5]));
+  auto mirror = loop.run(forge->mirror(url)).value();
+  auto commits_here = [&] { return std::stoi(shell(mirror, "git rev-list --count " + shas[5])); };
+  auto deepen = [&](int depth) { return loop.run(forge->deepen(url, shas[5], "refs/heads/main", depth)); };
+  ASSERT_TRUE(deepen(1));
+  if (GetParam().gives_any_commit) EXPECT_EQ(commits_here(), 1) << "otherwise the branch was searched";
+  ASSERT_TRUE(deepen(3));
+  EXPECT_GE(commits_here(), 3);
+  auto all = deepen(0);
+  ASSERT_TRUE(all) << all.error().message;
+  EXPECT_EQ(commits_here(), 6);
+  ASSERT_TRUE(deepen(2));
+  ASSERT_TRUE(snapshot(shas[4]));
+  EXPECT_EQ(commits_here(), 6) << "what was deep stays deep";
+  shell(mirror, "git fsck --no-dangling 2>&1");
+  EXPECT_EQ(loop.run(forge->deepen(url, unknown_sha, "", 0)).error().code, Errc::not_found);
+  EXPECT_EQ(loop.run(forge->deepen(url, shas[5], "", -1)).error().code, Errc::invalid);
+}
+
 TEST_P(ForgeContract, AShallowRepositoryIsAsGoodAsAWholeOne) {
   repo.push_file("a", "1");
   auto sha = repo.push_file(".ci.yaml", "shallow");

@@ -38,9 +38,10 @@ bool is_missing(const Error& error) { return error.code == Errc::not_found; }
 
 struct GitForge::Impl {
   Impl(Offload& reads_, std::filesystem::path mirrors_, GitOptions options_)
-      : reads(reads_), mirrors(std::move(mirrors_)), options(std::move(options_)), pool(make_thread_offload(options.fetches)) {}
+      : reads(reads_), mirrors(std::move(mirrors_)), options(std::move(options_)), pool(make_thread_offload(options.fetches)) {
+    git2::use_library();
+  }
 
-  git2::Library library;
   Offload& reads;
   const std::filesystem::path mirrors;
   const GitOptions options;
@@ -60,28 +61,44 @@ struct GitForge::Impl {
     return made.get();
   }
 
-  /// Brings a commit here. In the repository's turn.
-  Result<void> fetch(const Repo& repo, const std::string& sha, const std::string& ref) const {
+  /// Brings a commit here; its own name. In the repository's turn.
+  Result<std::string> fetch(const Repo& repo, const std::string& sha, const std::string& ref) const {
     TRY_ASSIGN(auto lock, MirrorLock::take(repo.mirror));
-    if (repo.mirror.has(sha)) return {};
+    if (auto commit = repo.mirror.commit_of(sha)) return *commit;
     TRY(repo.mirror.create());
+    TRY(copy_or_fetch(repo, sha, ref));
+    if (auto commit = repo.mirror.commit_of(sha)) return *commit;
+    return fail(Errc::unavailable, "the mirror '" + repo.mirror.directory().string() + "' was changed by somebody else");
+  }
+
+  Result<void> copy_or_fetch(const Repo& repo, const std::string& sha, const std::string& ref) const {
     if (repo.url.local) {
       auto copied = copy_commit(repo.url.local->string(), repo.mirror, sha);
-      if (copied) return repo.mirror.mark(sha);
+      if (copied) return repo.mirror.mark(sha, *copied);
       if (is_missing(copied.error())) return std::unexpected(std::move(copied).error());
     }
     return Remote(repo.url, options, stop).fetch(repo.mirror, sha, ref);
   }
 
-  /// What `read` makes of a commit, fetched first if it is not here.
+  Result<void> deepen(const Repo& repo, const std::string& sha, const std::string& ref, int depth) const {
+    TRY(fetch(repo, sha, ref));
+    TRY_ASSIGN(auto lock, MirrorLock::take(repo.mirror));
+    if (repo.mirror.has_history(sha, depth)) return {};
+    return Remote(repo.url, options, stop).deepen(repo.mirror, sha, ref, depth);
+  }
+
+  /// What `read` makes of a commit's own name, fetched first if it is not here.
   template <class R>
-  Task<Result<R>> with_commit(Repo& repo, std::string sha, std::string ref, std::function<Result<R>()> read) {
+  Task<Result<R>> with_commit(Repo& repo, std::string sha, std::string ref, std::function<Result<R>(const std::string&)> read) {
     using Maybe = std::optional<Result<R>>;
-    auto here = co_await offload(reads, [&]() -> Maybe { return repo.mirror.has(sha) ? Maybe(read()) : std::nullopt; });
+    auto here = co_await offload(reads, [&]() -> Maybe {
+      auto commit = repo.mirror.commit_of(sha);
+      return commit ? Maybe(read(*commit)) : std::nullopt;
+    });
     if (here) co_return *std::move(here);
     co_return co_await offload(repo.serial, [&]() -> Result<R> {
-      TRY(fetch(repo, sha, ref));
-      return read();
+      TRY_ASSIGN(auto commit, fetch(repo, sha, ref));
+      return read(commit);
     });
   }
 };
@@ -111,7 +128,7 @@ Task<Result<Snapshot>> GitForge::snapshot(std::string repo_url, std::string sha,
   CO_TRY(check_ref(ref));
   CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
   auto directory = repo->mirror.directory().string();
-  co_return co_await impl_->with_commit<Snapshot>(*repo, sha, ref, [&] { return read_snapshot(directory, sha); });
+  co_return co_await impl_->with_commit<Snapshot>(*repo, sha, ref, [&](auto& commit) { return read_snapshot(directory, commit); });
 }
 
 Task<Result<std::optional<std::vector<std::string>>>> GitForge::changed_paths(std::string repo_url, std::string before, std::string after) {
@@ -120,10 +137,10 @@ Task<Result<std::optional<std::vector<std::string>>>> GitForge::changed_paths(st
   if (!is_commit_sha(before) || is_zero_sha(before)) co_return Paths();
   CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
   auto directory = repo->mirror.directory().string();
-  auto there = co_await impl_->with_commit<bool>(*repo, before, "", [] { return Result<bool>(true); });
-  if (!there && is_missing(there.error())) co_return Paths();
-  CO_TRY(there);
-  co_return co_await impl_->with_commit<Paths>(*repo, after, "", [&] { return read_changed_paths(directory, before, after); });
+  auto from = co_await impl_->with_commit<std::string>(*repo, before, "", [](auto& commit) { return Result<std::string>(commit); });
+  if (!from && is_missing(from.error())) co_return Paths();
+  CO_TRY(from);
+  co_return co_await impl_->with_commit<Paths>(*repo, after, "", [&](auto& to) { return read_changed_paths(directory, *from, to); });
 }
 
 Task<Result<std::vector<std::string>>> GitForge::tree_hashes(std::string repo_url, std::string sha, std::vector<std::string> globs) {
@@ -131,7 +148,19 @@ Task<Result<std::vector<std::string>>> GitForge::tree_hashes(std::string repo_ur
   CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
   auto directory = repo->mirror.directory().string();
   auto wanted = [&](std::string_view path) { return std::ranges::any_of(globs, [&](auto& glob) { return glob_match(glob, path); }); };
-  co_return co_await impl_->with_commit<std::vector<std::string>>(*repo, sha, "", [&] { return read_tree_hashes(directory, sha, wanted); });
+  co_return co_await impl_->with_commit<std::vector<std::string>>(*repo, sha, "", [&](auto& commit) { return read_tree_hashes(directory, commit, wanted); });
+}
+
+Task<Result<void>> GitForge::deepen(std::string repo_url, std::string sha, std::string ref, int depth) {
+  CO_TRY(check_sha(sha));
+  CO_TRY(check_ref(ref));
+  if (depth < 0) co_return fail(Errc::invalid, "a history of " + std::to_string(depth) + " commits cannot be fetched");
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  if (depth == 1) {
+    CO_TRY(co_await impl_->with_commit<bool>(*repo, sha, ref, [](auto&) { return Result<bool>(true); }));
+    co_return Result<void>();
+  }
+  co_return co_await offload(repo->serial, [&] { return impl_->deepen(*repo, sha, ref, depth); });
 }
 
 Task<Result<std::string>> GitForge::mirror(std::string repo_url) {

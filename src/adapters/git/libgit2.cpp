@@ -6,14 +6,15 @@
 
 namespace mayfly::git2 {
 
-Library::Library() {
-  git_libgit2_init();
-  for (int level : {GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG, GIT_CONFIG_LEVEL_GLOBAL, GIT_CONFIG_LEVEL_PROGRAMDATA})
-    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
-  git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+void use_library() {
+  [[maybe_unused]] static const int once = [] {
+    int users = git_libgit2_init();
+    for (int level : {GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG, GIT_CONFIG_LEVEL_GLOBAL, GIT_CONFIG_LEVEL_PROGRAMDATA})
+      git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
+    git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    return users;
+  }();
 }
-
-Library::~Library() { git_libgit2_shutdown(); }
 
 std::unexpected<Error> failed(int code, std::string_view doing) {
   auto* last = git_error_last();

@@ -30,15 +30,10 @@ using Blob = std::unique_ptr<git_blob, Freed<git_blob_free>>;
 using Reference = std::unique_ptr<git_reference, Freed<git_reference_free>>;
 using Diff = std::unique_ptr<git_diff, Freed<git_diff_free>>;
 
-/// Holds libgit2 initialised, blind to the machine's and the user's configuration and without its owner check: what may be
-/// opened is decided before (repo_url.h).
-class Library final {
- public:
-  Library();
-  ~Library();
-  Library(const Library&) = delete;
-  Library& operator=(const Library&) = delete;
-};
+/// Makes libgit2 ready, blind to the machine's and the user's configuration and without its owner check: what may be opened
+/// is decided before (repo_url.h). For the whole process, once; it is never put away, because what it keeps for each thread
+/// would outlive it.
+void use_library();
 
 /// libgit2's last error of this thread: not_found when it says so, corrupt when bytes are wrong, else unavailable.
 std::unexpected<Error> failed(int code, std::string_view doing);

@@ -32,16 +32,6 @@ class Copier {
     return write(id);
   }
 
-  Result<void> write(const git_oid& oid) {
-    git_odb_object* raw = nullptr;
-    if (int code = git_odb_read(&raw, from_, &oid); code != 0) return git2::failed(code, "cannot read " + git2::to_string(oid));
-    git2::OdbObject object(raw);
-    git_oid written;
-    if (int code = git_odb_write(&written, into_, git_odb_object_data(raw), git_odb_object_size(raw), git_odb_object_type(raw)); code != 0)
-      return git2::failed(code, "cannot write " + git2::to_string(oid));
-    return {};
-  }
-
  private:
   git_repository* source_;
   git_odb* from_;
@@ -77,40 +67,34 @@ class Copier {
     }
     return collect(oid);
   }
+
+  Result<void> write(const git_oid& oid) {
+    git_odb_object* raw = nullptr;
+    if (int code = git_odb_read(&raw, from_, &oid); code != 0) return git2::failed(code, "cannot read " + git2::to_string(oid));
+    git2::OdbObject object(raw);
+    git_oid written;
+    if (int code = git_odb_write(&written, into_, git_odb_object_data(raw), git_odb_object_size(raw), git_odb_object_type(raw)); code != 0)
+      return git2::failed(code, "cannot write " + git2::to_string(oid));
+    return {};
+  }
 };
 
-// The tag objects between a name and its commit, outermost first.
-Result<std::vector<git_oid>> tags_on_the_way(git_repository* repository, const std::string& sha) {
-  TRY_ASSIGN(auto at, git2::parse_oid(sha));
-  std::vector<git_oid> out;
-  git_tag* raw = nullptr;
-  while (out.size() < max_copied_objects && git_tag_lookup(&raw, repository, &at) == 0) {
-    out.push_back(at);
-    git_oid_cpy(&at, git_tag_target_id(raw));
-    git_tag_free(raw);
-  }
-  return out;
-}
-
-Result<void> copy(git_repository* source, const Mirror& into, const git_commit* commit, const std::vector<git_oid>& tags) {
+Result<void> copy(git_repository* source, const Mirror& into, const git_commit* commit) {
   TRY_ASSIGN(auto target, git2::open(into.directory().string()));
   TRY_ASSIGN(auto source_objects, odb_of(source));
   TRY_ASSIGN(auto target_objects, odb_of(target.get()));
-  Copier copier(source, source_objects.get(), target_objects.get());
-  TRY(copier.copy(commit, into));
-  for (auto tag = tags.rbegin(); tag != tags.rend(); ++tag) TRY(copier.write(*tag));
-  return {};
+  return Copier(source, source_objects.get(), target_objects.get()).copy(commit, into);
 }
 
 }  // namespace
 
-Result<void> copy_commit(const std::string& from, const Mirror& into, const std::string& sha) {
+Result<std::string> copy_commit(const std::string& from, const Mirror& into, const std::string& sha) {
   TRY_ASSIGN(auto source, git2::open(from));
   TRY_ASSIGN(auto commit, git2::find_commit(source.get(), sha));
-  TRY_ASSIGN(auto tags, tags_on_the_way(source.get(), sha));
-  auto copied = copy(source.get(), into, commit.get(), tags);
+  auto copied = copy(source.get(), into, commit.get());
   if (!copied && copied.error().code == Errc::not_found) copied.error().code = Errc::unavailable;   // a part of it, not the commit
-  return copied;
+  TRY(copied);
+  return git2::to_string(*git_commit_id(commit.get()));
 }
 
 }  // namespace mayfly

@@ -14,9 +14,9 @@ inline constexpr std::size_t max_copied_objects = 256;             // more are l
 inline constexpr std::int64_t max_copied_bytes = 16 << 20;
 inline constexpr std::size_t max_tree_depth = 256;
 
-/// Copies the commit, its tree and files, and the tags that lead to it when `sha` is one; every object is written after those
-/// it names, so an object that exists in the mirror is whole. Errc::not_found: `from` has no such commit. Anything else: `from`
-/// cannot be read this way or holds more than the limits above; git may do better.
-Result<void> copy_commit(const std::string& from, const Mirror& into, const std::string& sha);
+/// Copies the commit (what a tag leads to), its tree and files; every object is written after those it names, so an object
+/// that exists in the mirror is whole. Returns the commit's own name. Errc::not_found: `from` has no such commit. Anything else:
+/// `from` cannot be read this way or holds more than the limits above; git may do better.
+Result<std::string> copy_commit(const std::string& from, const Mirror& into, const std::string& sha);
 
 }  // namespace mayfly

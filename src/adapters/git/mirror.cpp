@@ -40,7 +40,17 @@ Result<void> rename_file(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-bool Mirror::has(const std::string& sha) const { return ::access((directory_ / ref_of(sha)).c_str(), F_OK) == 0; }
+std::optional<std::string> Mirror::commit_of(const std::string& sha) const {
+  std::ifstream ref(directory_ / ref_of(sha), std::ios::binary);
+  std::string commit;
+  return ref >> commit ? std::optional(commit) : std::nullopt;
+}
+
+bool Mirror::has_history(const std::string& sha, int depth) const {
+  std::ifstream file(directory_ / "history" / sha);
+  int known = -1;
+  return file >> known && (known == 0 || (depth > 0 && known >= depth));
+}
 
 Result<void> Mirror::create() const {
   if (fs::exists(directory_ / "HEAD")) return {};
@@ -57,9 +67,26 @@ Result<void> Mirror::create() const {
   return rename_file(fresh, directory_);
 }
 
-Result<void> Mirror::mark(const std::string& sha) const {
-  TRY(write_file(directory_ / "mark", sha + "\n"));
+Result<void> Mirror::mark(const std::string& sha, const std::string& commit) const {
+  TRY(write_file(directory_ / "mark", commit + "\n"));
   return rename_file(directory_ / "mark", directory_ / ref_of(sha));
+}
+
+Result<void> Mirror::mark_history(const std::string& sha, int depth) const {
+  std::error_code ec;
+  fs::create_directories(directory_ / "history", ec);
+  TRY(write_file(directory_ / "mark", std::to_string(depth) + "\n"));
+  return rename_file(directory_ / "mark", directory_ / "history" / sha);
+}
+
+void Mirror::forget_histories() const {
+  std::error_code ec;
+  fs::remove_all(directory_ / "history", ec);
+}
+
+void Mirror::unmark(const std::string& sha) const {
+  std::error_code ec;
+  fs::remove(directory_ / ref_of(sha), ec);
 }
 
 Result<void> Mirror::add_shallow(const std::string& commit) const {

@@ -1,9 +1,10 @@
 #pragma once
 // The local bare repository in which fetched commits of one remote wait for their builds. A commit is in it when
-// refs/mayfly/<sha> exists: the ref is written last, keeps git from collecting the commit, and is one stat() to ask for.
-// Commits are shallow: their parents are not here.
+// refs/mayfly/<sha> exists and holds its name: the ref is written last, keeps git from collecting the commit, and is one small
+// file to ask for. Commits are shallow, their parents are not here, until somebody asks for history.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,15 +21,22 @@ class Mirror final {
   const std::filesystem::path& directory() const { return directory_; }
   static std::string ref_of(std::string_view sha) { return "refs/mayfly/" + std::string(sha); }
 
-  /// Whether the commit is here, whole. Any thread.
-  bool has(const std::string& sha) const;
+  /// The commit, if it is here, whole: its own name when `sha` is that of a tag object. Any thread.
+  std::optional<std::string> commit_of(const std::string& sha) const;
+  /// Whether its last `depth` commits are here (0: all there are). Any thread.
+  bool has_history(const std::string& sha, int depth) const;
 
   // The rest is for whoever holds the lock.
 
   /// Makes the repository if there is none yet, all of it or nothing. Errc::unavailable.
   Result<void> create() const;
-  /// Says that a commit, or the tag object that leads to it, is here.
-  Result<void> mark(const std::string& sha) const;
+  /// Says that `commit` is here, asked for by the name `sha`.
+  Result<void> mark(const std::string& sha, const std::string& commit) const;
+  Result<void> mark_history(const std::string& sha, int depth) const;
+  /// Says that no history is whole any more.
+  void forget_histories() const;
+  /// Takes the mark back.
+  void unmark(const std::string& sha) const;
   /// Tells git that the parents of this commit are not here.
   Result<void> add_shallow(const std::string& commit) const;
   /// Removes the lock files and half packs that a git killed while it fetched `sha`, or anything else, left.

@@ -84,9 +84,22 @@ std::optional<std::string> sha_of(std::string_view listing, std::string_view nam
   return std::nullopt;
 }
 
-bool holds_commit(const Mirror& mirror, const std::string& sha) {
-  auto repository = git2::open(mirror.directory().string());
-  return repository && git2::find_commit(repository->get(), sha);
+const std::string through = "refs/mayfly/through";   // holds what a ref led to, until the next
+constexpr int whole_history = 0x7fffffff;   // what git takes for no limit
+
+/// The name of the commit `sha` leads to, if the mirror has it.
+Result<std::string> commit_in(const Mirror& mirror, const std::string& sha) {
+  TRY_ASSIGN(auto repository, git2::open(mirror.directory().string()));
+  TRY_ASSIGN(auto commit, git2::find_commit(repository.get(), sha));
+  return git2::to_string(*git_commit_id(commit.get()));
+}
+
+/// Marks a commit that is there by its own name; whatever else was fetched is none.
+Result<void> mark_commit(const Mirror& mirror, const std::string& sha) {
+  auto commit = commit_in(mirror, sha);
+  if (commit) return mirror.mark(sha, *commit);
+  mirror.unmark(sha);
+  return std::unexpected(std::move(commit).error());
 }
 
 }  // namespace
@@ -110,21 +123,34 @@ Result<void> Remote::fetch_one(const Mirror& into, const std::string& what, cons
 }
 
 Result<void> Remote::fetch_through(const Mirror& into, const std::string& sha, const std::string& ref) const {
-  const std::string found = "refs/mayfly/through";
+  into.forget_histories();   // a depth cuts short what was deeper before
   for (int depth : {1, options_.deepen_to}) {
-    TRY(fetch_one(into, ref, found, depth));
-    if (holds_commit(into, sha)) return into.mark(sha);
+    TRY(fetch_one(into, ref, through, depth));
+    if (commit_in(into, sha)) return {};
   }
   return fail(Errc::not_found, "commit " + sha + " is not among the last " + std::to_string(options_.deepen_to) + " of " + ref + " at '" + url_.text + "'",
               "was it pushed over? The server gives no commit by its name");
 }
 
 Result<void> Remote::fetch(const Mirror& into, const std::string& sha, const std::string& ref) const {
+  if (commit_in(into, sha)) return mark_commit(into, sha);   // came with the history of another
   into.clean(sha);
   auto fetched = fetch_one(into, sha, Mirror::ref_of(sha), 1);
   if (!fetched && fetched.error().code == Errc::not_found && !ref.empty()) fetched = fetch_through(into, sha, ref);
-  if (!fetched) into.clean(sha);
+  if (fetched) return mark_commit(into, sha);
+  into.clean(sha);
   return fetched;
+}
+
+Result<void> Remote::deepen(const Mirror& in, const std::string& sha, const std::string& ref, int depth) const {
+  in.clean(sha);
+  int commits = depth == 0 ? whole_history : depth;
+  auto deepened = fetch_one(in, sha, Mirror::ref_of(sha), commits);
+  if (!deepened && deepened.error().code == Errc::not_found && !ref.empty()) deepened = fetch_one(in, ref, through, std::max(commits, options_.deepen_to));
+  TRY(deepened);
+  TRY(mark_commit(in, sha));
+  if (depth != 0) in.forget_histories();
+  return in.mark_history(sha, depth);
 }
 
 Result<std::string> Remote::resolve(const std::string& ref) const {

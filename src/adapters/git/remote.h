@@ -21,6 +21,9 @@ class Remote final {
   /// no commit by name. Errc::not_found, Errc::forbidden, Errc::too_large, Errc::unavailable.
   Result<void> fetch(const Mirror& into, const std::string& sha, const std::string& ref) const;
 
+  /// Brings the last `depth` commits (0: all) that lead to a commit which is in the mirror. Same errors.
+  Result<void> deepen(const Mirror& in, const std::string& sha, const std::string& ref, int depth) const;
+
   /// The commit a ref names now; "" is the default branch. Same errors.
   Result<std::string> resolve(const std::string& ref) const;
 
