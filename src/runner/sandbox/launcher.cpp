@@ -6,6 +6,7 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <csignal>
@@ -23,11 +24,42 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr std::size_t max_detail_bytes = 2048;
+constexpr std::chrono::milliseconds disk_look_interval(200);
+
+/// Remembers that a disk was full, also when the job makes room again before it ends.
+class DiskWatch final {
+ public:
+  DiskWatch(const Loop& loop, const AttemptDisk& disk) : state_(std::make_shared<State>(loop, disk)) {
+    if (disk.limited()) look_later(state_);
+  }
+  ~DiskWatch() { state_->timer.cancel(); }
+  bool was_full() const { return state_->full = state_->full || state_->disk.full(); }
+
+ private:
+  struct State {
+    State(const Loop& loop, const AttemptDisk& d) : timer(loop), disk(d) {}
+    asio::steady_timer timer;
+    const AttemptDisk& disk;
+    bool full = false;
+  };
+
+  static void look_later(const std::shared_ptr<State>& state) {
+    state->timer.expires_after(disk_look_interval);
+    state->timer.async_wait([weak = std::weak_ptr(state)](boost::system::error_code ec) {
+      auto still_there = weak.lock();
+      if (ec || !still_there) return;
+      still_there->full = still_there->full || still_there->disk.full();
+      look_later(still_there);
+    });
+  }
+
+  std::shared_ptr<State> state_;
+};
 
 class LinuxSandbox final : public Sandbox {
  public:
   LinuxSandbox(Loop loop, SandboxParts parts, SpawnedJob job)
-      : parts_(std::move(parts)), job_(std::move(job)), loop_(std::move(loop)),
+      : parts_(std::move(parts)), job_(std::move(job)), loop_(std::move(loop)), disk_watch_(loop_, *parts_.disk),
         ended_(loop_, fcntl(job_.pidfd.get(), F_DUPFD_CLOEXEC, 3)), paths_{parts_.root.workspace, job_workspace, parts_.owner.uid, parts_.owner.gid} {
     parts_.output_writer.reset();
     parts_.seccomp.reset();
@@ -73,7 +105,7 @@ class LinuxSandbox final : public Sandbox {
   }
 
   bool out_of_memory() const override { return parts_.cgroup->out_of_memory(); }
-  bool disk_full() const override { return parts_.disk->full(); }
+  bool disk_full() const override { return disk_watch_.was_full(); }
 
  private:
   bool reap(int flags) {
@@ -101,6 +133,7 @@ class LinuxSandbox final : public Sandbox {
   SpawnedJob job_;
   std::optional<Uplink> uplink_;
   Loop loop_;
+  DiskWatch disk_watch_;
   asio::posix::stream_descriptor ended_;
   SandboxPaths paths_;
   std::optional<int> exit_code_;

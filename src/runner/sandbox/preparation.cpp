@@ -29,7 +29,7 @@ std::string cache_directory(const SandboxSpec& spec) {
 /// What of Mayfly's own must not show even if the operator put it below /opt or /usr.
 std::vector<std::string> hidden_paths(const SandboxSpec& spec) {
   auto runners = std::filesystem::path(spec.attempt_dir).parent_path(), data = runners.parent_path();
-  return {spec.attempt_dir, runners, data, cache_directory(spec)};
+  return {data, runners, spec.attempt_dir, cache_directory(spec)};
 }
 
 void append(std::vector<std::string>& to, std::initializer_list<std::string> words) { to.insert(to.end(), words); }

@@ -179,9 +179,11 @@ class Composer final {
     auto top = path.substr(0, path.find('/'));
     if (top == path || access((upper_ + "/" + top).c_str(), F_OK) != 0) return {};  // not below a directory that is shown
     for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+      auto parent = upper_ + "/" + path.substr(0, slash);
       auto mode = lower_directory(path.substr(0, slash));
       if (!mode) return {};
-      if (access((upper_ + "/" + path.substr(0, slash)).c_str(), F_OK) != 0) TRY(make(upper_ + "/" + path.substr(0, slash), *mode, false));
+      if (lstat(parent.c_str(), &st) == 0 && !S_ISDIR(st.st_mode)) return {};  // hidden as a whole
+      if (access(parent.c_str(), F_OK) != 0) TRY(make(parent, *mode, false));
     }
     if (mknod((upper_ + "/" + path).c_str(), S_IFCHR, 0) != 0 && errno != EEXIST) return failed("hide /" + path);
     return {};

@@ -22,7 +22,7 @@ struct RootRequest {
   std::string image_root;           // an unpacked image; empty: the host's own directories
   std::string init;                 // mayfly-init, shown read-only at job_init
   std::string resolv_conf;
-  std::vector<std::string> hidden;  // absolute host paths never to show, even below a directory that is shown
+  std::vector<std::string> hidden;  // absolute host paths never to show, even below a directory that is shown; outer ones first
   Identity owner;                   // of what the job may write
   bool privileged = true;           // false: composed in a user namespace, where chown is impossible and needless
 };

@@ -1,0 +1,121 @@
+// Limits that hold: each bomb goes off without its limit, and is contained with it.
+#include <chrono>
+
+#include "adapters/sandbox/cgroup.h"
+#include "runner/sandbox/disk.h"
+#include "runner/sandbox/testing/sandbox_fixture.h"
+
+namespace mayfly {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class Limits : public SandboxTest {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "limits need root, or cgroups delegated to this user";
+    mounts_ = CgroupMounts::find();
+  }
+  void need(bool there, const char* what) {
+    if (!there && !mounts_.unified_limits) GTEST_SKIP() << "this machine has no writable " << what << " cgroup";
+  }
+  CgroupMounts mounts_;
+};
+
+TEST_F(Limits, MemoryIsTheJobsOwn) {
+  need(!mounts_.memory.empty(), "memory");
+  auto bomb = "python3 -c 'b = bytearray(); \nwhile len(b) < 400 << 20: b += bytes(8 << 20)\nprint(\"had it\")'; echo $?";
+  auto spec = make_spec();
+  spec.memory_bytes = 100 << 20;
+  auto job = run_job(spec, bomb);
+  EXPECT_EQ(job.output, "Killed\n137\n");
+  EXPECT_TRUE(job.out_of_memory);
+  spec = make_spec();
+  spec.memory_bytes = 0;
+  job = run_job(spec, bomb);
+  EXPECT_EQ(job.output, "had it\n0\n");
+  EXPECT_FALSE(job.out_of_memory);
+}
+
+TEST_F(Limits, FilesInMemoryCountAsMemory) {
+  need(!mounts_.memory.empty(), "memory");
+  auto spec = make_spec();
+  spec.memory_bytes = 64 << 20;
+  auto job = run_job(spec, "head -c 200M /dev/zero > /dev/shm/x; echo $?");
+  EXPECT_TRUE(job.out_of_memory);
+  EXPECT_THAT(job.output, Not(HasSubstr("\n0\n")));
+}
+
+TEST_F(Limits, ADiskFullOfCachedPagesIsNotAMemoryProblem) {
+  need(!mounts_.memory.empty(), "memory");
+  auto spec = make_spec();
+  spec.memory_bytes = 64 << 20;
+  spec.disk_bytes = 512 << 20;
+  auto job = run_job(spec, "head -c 300M /dev/zero > x && wc -c < x");
+  EXPECT_EQ(job.output, "314572800\n");
+  EXPECT_FALSE(job.out_of_memory);
+}
+
+TEST_F(Limits, ProcessesAreCounted) {
+  need(!mounts_.pids.empty(), "pids");
+  auto bomb = "python3 -c 'import os, signal\nn = 0\ntry:\n  while n < 200:\n    if os.fork() == 0: signal.pause()\n    n += 1\nexcept OSError: pass\nprint(n, flush=True)\nos.killpg(0, 9)'";
+  auto spec = make_spec();
+  spec.pids = 50;
+  EXPECT_LT(std::stoi(run_job(spec, bomb).output), 50);
+  spec = make_spec();
+  spec.pids = 0;
+  EXPECT_EQ(run_job(spec, bomb).output, "200\n");
+}
+
+TEST_F(Limits, TheDiskIsAsLargeAsAskedFor) {
+  auto spec = make_spec();
+  spec.disk_bytes = 32 << 20;
+  for (auto where : {"/workspace", "/tmp", "/usr/local", "/home/mayfly", "/var/tmp", "/etc", "/"}) {
+    auto each = make_spec();
+    each.disk_bytes = spec.disk_bytes;
+    auto job = run_job(each, std::string("head -c 100M /dev/zero > ") + where + "/bomb 2>/dev/null; echo $?; wc -c < " + where + "/bomb");
+    EXPECT_THAT(job.output, HasSubstr("1\n")) << where;
+    EXPECT_LT(std::stol(job.output.substr(2)), spec.disk_bytes) << where;
+    EXPECT_TRUE(job.disk_full) << where;
+  }
+  auto unlimited = make_spec();
+  unlimited.disk_bytes = 0;
+  auto job = run_job(unlimited, "head -c 100M /dev/zero > bomb; echo $?");
+  EXPECT_EQ(job.output, "0\n");
+  EXPECT_FALSE(job.disk_full);
+}
+
+TEST_F(Limits, ADiskThatWasFullIsRemembered) {
+  auto spec = make_spec();
+  spec.disk_bytes = 32 << 20;
+  auto job = start(spec, "head -c 100M /dev/zero > bomb 2>/dev/null; sleep 1; rm bomb");  // full for longer than it takes to look again
+  ASSERT_TRUE(loop_.run(job.sandbox().wait()));
+  EXPECT_TRUE(job.sandbox().disk_full());
+}
+
+TEST_F(Limits, FilesAreCountedToo) {
+  auto spec = make_spec();
+  spec.disk_bytes = 16 << 20;
+  auto job = run_job(spec, "i=0; while true > f$i; do i=$((i+1)); [ $i -gt 100000 ] && break; done 2>/dev/null; [ $i -lt 100000 ] && echo stopped");
+  EXPECT_EQ(job.output, "stopped\n");
+  EXPECT_TRUE(job.disk_full);
+}
+
+TEST_F(Limits, CpuTimeIsRationed) {
+  need(!mounts_.cpu.empty(), "cpu");
+  auto burn = "python3 -c 'import time\nwall = time.monotonic()\nwhile time.process_time() < 0.5: pass\nprint(time.monotonic() - wall)'";
+  auto spec = make_spec();
+  spec.cpu_milli = 100;
+  EXPECT_GT(std::stod(run_job(spec, burn).output), 3.0) << "half a second at a tenth of a cpu takes five";
+}
+
+TEST_F(Limits, DisksComeInFewSizes) {
+  EXPECT_EQ(disk_step(1), std::int64_t(16) << 20);
+  EXPECT_EQ(disk_step(std::int64_t(4) << 30), std::int64_t(4) << 30);
+  EXPECT_EQ(disk_step((std::int64_t(4) << 30) + 1), (std::int64_t(4) << 30) + (std::int64_t(512) << 20));
+  EXPECT_EQ(disk_step(std::int64_t(5) << 30), std::int64_t(5) << 30);
+}
+
+}  // namespace
+}  // namespace mayfly
