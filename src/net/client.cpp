@@ -6,6 +6,7 @@
 #include <map>
 
 #include "net/parser.h"
+#include "net/receive_buffer.h"
 #include "net/stream.h"
 
 namespace mayfly::http {
@@ -139,7 +140,6 @@ class Exchange final : public ClientStream {
         key_(std::move(key)),
         stream_(std::move(stream)),
         parser_(MessageParser::Kind::response, max_header_bytes),
-        buffer_(kReadBytes, '\0'),
         max_header_bytes_(max_header_bytes) {}
 
   /// Sends the request and reads the answer's head.
@@ -179,8 +179,6 @@ class Exchange final : public ClientStream {
   }
 
  private:
-  std::string_view pending() const { return std::string_view(buffer_).substr(begin_, end_ - begin_); }
-
   Task<Result<void>> send(const ClientRequest& request, std::string_view head) {
     auto text = std::get_if<std::string>(&request.body);
     std::array<std::string_view, 2> pieces{head, text ? std::string_view(*text) : std::string_view()};
@@ -199,12 +197,12 @@ class Exchange final : public ClientStream {
     for (std::size_t interim = 0; interim <= kMaxInterimAnswers; ++interim) {
       parser_.start(answers_head);
       while (!parser_.has_head()) {
-        if (begin_ < end_) {
-          CO_TRY_ASSIGN(auto consumed, parser_.feed_head(pending()));
-          begin_ += consumed;
+        if (!buffer_.pending().empty()) {
+          CO_TRY_ASSIGN(auto consumed, parser_.feed_head(buffer_.pending()));
+          buffer_.consume(consumed);
           if (parser_.has_head()) break;
         }
-        CO_TRY_ASSIGN(auto n, co_await fill());
+        CO_TRY_ASSIGN(auto n, co_await buffer_.fill(*stream_));
         if (n == 0) co_return ended_early();
         answered_ = true;
       }
@@ -219,31 +217,17 @@ class Exchange final : public ClientStream {
 
   Task<Result<std::size_t>> read_piece(std::span<char> into) {
     while (true) {
-      auto bytes = pending();
+      auto bytes = buffer_.pending();
       CO_TRY_ASSIGN(auto progress, parser_.feed_body(bytes, into));
-      begin_ += progress.consumed;
+      buffer_.consume(progress.consumed);
       if (progress.produced > 0 || parser_.done()) co_return progress.produced;
       if (bytes.size() - progress.consumed >= max_header_bytes_)
         co_return fail(Errc::invalid, stream_->peer() + ": a chunk's header or the trailers are too long");
-      CO_TRY_ASSIGN(auto n, co_await fill());
+      CO_TRY_ASSIGN(auto n, co_await buffer_.fill(*stream_));
       if (n > 0) continue;
       if (!parser_.feed_end()) co_return ended_early();
       co_return 0;
     }
-  }
-
-  Task<Result<std::size_t>> fill() {
-    if (begin_ == end_) begin_ = end_ = 0;
-    if (end_ == buffer_.size() && begin_ > 0) {
-      buffer_.erase(0, begin_);
-      end_ -= begin_;
-      begin_ = 0;
-      buffer_.resize(buffer_.capacity());
-    }
-    if (end_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
-    auto n = co_await stream_->read_some(std::span(buffer_).subspan(end_));
-    if (n) end_ += *n;
-    co_return n;
   }
 
   std::unexpected<Error> ended_early() const {
@@ -253,7 +237,7 @@ class Exchange final : public ClientStream {
 
   /// The answer is read to its end: the connection is good for another request if nothing is left on it.
   void release() {
-    bool reusable = sent_whole_ && parser_.keep_alive() && begin_ == end_ && head_.status != 101;
+    bool reusable = sent_whole_ && parser_.keep_alive() && buffer_.pending().empty() && head_.status != 101;
     auto pool = pool_.lock();
     if (reusable && pool) pool->give_back(key_, std::move(stream_));
     stream_.reset();
@@ -263,9 +247,7 @@ class Exchange final : public ClientStream {
   std::string key_;
   std::unique_ptr<Stream> stream_;
   MessageParser parser_;
-  std::string buffer_;
-  std::size_t begin_ = 0;
-  std::size_t end_ = 0;
+  ReceiveBuffer buffer_;
   std::size_t max_header_bytes_;
   MessageHead head_;
   std::uint64_t announced_ = 0;

@@ -10,7 +10,6 @@
 namespace mayfly::http {
 namespace {
 
-constexpr std::size_t kFirstBufferBytes = 4 * 1024;
 constexpr std::size_t kBodyStepBytes = 16 * 1024;    // see ServerOptions::body_stall_timeout
 constexpr std::size_t kWriteStepBytes = 64 * 1024;   // see ServerOptions::write_timeout
 constexpr std::size_t kJoinedBodyBytes = 16 * 1024;  // a body up to this is copied behind its head
@@ -42,11 +41,10 @@ Result<Request> make_request(MessageHead& head, std::string peer) {
   return request;
 }
 
-/// What cannot even be routed. A head too large is not a content too large.
-Response refusal(const Error& error) {
-  if (error.code == Errc::too_large) return problem(431, reason_phrase(431), error.message, error.hint, "too_large");
-  if (error.code == Errc::unsupported) return problem(501, reason_phrase(501), error.message, error.hint, "unsupported");
-  return problem(error);
+/// What cannot even be routed: a status of its own says that it is not the content that is too large or unsupported.
+Response refusal(const Error& error, int status_when_too_large) {
+  auto status = error.code == Errc::too_large ? status_when_too_large : error.code == Errc::unsupported ? 501 : status_of(error.code);
+  return problem(status, reason_phrase(status), error.message, error.hint, to_string(error.code));
 }
 
 bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
@@ -112,9 +110,9 @@ class Connection::Body final : public BodyReader {
   bool finish() {
     std::array<char, 4096> dropped;
     while (!at_end() && !failure_) {
-      auto progress = connection_.parser_.feed_body(connection_.pending(), dropped);
+      auto progress = connection_.parser_.feed_body(connection_.buffer_.pending(), dropped);
       if (!progress || progress->consumed == 0) return false;
-      connection_.begin_ += progress->consumed;
+      connection_.buffer_.consume(progress->consumed);
     }
     return !failure_;
   }
@@ -126,9 +124,9 @@ class Connection::Body final : public BodyReader {
       CO_TRY(co_await connection_.stream_->write(kContinue));
     }
     while (true) {
-      auto bytes = connection_.pending();
+      auto bytes = connection_.buffer_.pending();
       CO_TRY_ASSIGN(auto progress, connection_.parser_.feed_body(bytes, into));
-      connection_.begin_ += progress.consumed;
+      connection_.buffer_.consume(progress.consumed);
       if (progress.produced > 0 || at_end()) co_return progress.produced;
       if (bytes.size() - progress.consumed >= connection_.server_.options.max_header_bytes)
         co_return fail(Errc::invalid, "a chunk's header or the trailers are too long");
@@ -216,8 +214,7 @@ class Connection::Writer final : public BodyWriter {
 Connection::Connection(const ServerState& server, std::unique_ptr<Stream> stream)
     : server_(server),
       stream_(std::move(stream)),
-      parser_(MessageParser::Kind::request, server.options.max_header_bytes),
-      buffer_(kFirstBufferBytes, '\0') {
+      parser_(MessageParser::Kind::request, server.options.max_header_bytes) {
   expect_nothing();
 }
 
@@ -238,7 +235,7 @@ Task<void> Connection::run() {
   if (!co_await stream_->handshake()) co_return;
   while (!server_.draining) {
     auto ready = co_await read_head();
-    if (!ready) co_await refuse(ready.error());
+    if (!ready) co_await refuse(ready.error(), 431);
     if (!ready || !*ready || !co_await serve_request()) co_return;
   }
 }
@@ -255,13 +252,14 @@ Task<void> Connection::turn_away() {
 /// False when the peer has ended the connection, or broke it.
 Task<Result<bool>> Connection::read_head() {
   parser_.start();
+  buffer_.shrink();
   idle_ = true;
   expect_within(server_.options.idle_timeout);
   while (true) {
-    if (begin_ < end_) {
+    if (!buffer_.pending().empty()) {
       if (std::exchange(idle_, false)) expect_within(server_.options.header_timeout);
-      CO_TRY_ASSIGN(auto consumed, parser_.feed_head(pending()));
-      begin_ += consumed;
+      CO_TRY_ASSIGN(auto consumed, parser_.feed_head(buffer_.pending()));
+      buffer_.consume(consumed);
       if (parser_.has_head()) break;
     }
     auto n = co_await fill();
@@ -271,19 +269,9 @@ Task<Result<bool>> Connection::read_head() {
   co_return true;
 }
 
-/// Receives more; 0 when the peer has ended its side. The buffer never outgrows what its readers refuse.
 Task<Result<std::size_t>> Connection::fill() {
-  if (begin_ == end_) begin_ = end_ = 0;
-  if (end_ == buffer_.size() && begin_ > 0) {
-    buffer_.erase(0, begin_);
-    end_ -= begin_;
-    begin_ = 0;
-    buffer_.resize(buffer_.capacity());
-  }
-  if (end_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
-  auto n = co_await stream_->read_some(std::span(buffer_).subspan(end_));
+  auto n = co_await buffer_.fill(*stream_);
   if (!n && gave_up_) co_return fail(Errc::timeout, stream_->peer() + ": the sender stalled");
-  if (n) end_ += *n;
   co_return n;
 }
 
@@ -294,7 +282,7 @@ Task<bool> Connection::serve_request() {
   auto request = make_request(head, stream_->peer());
   auto match = request ? server_.router.match(request->method, raw_path(request->target)) : std::unexpected(request.error());
   if (!match) {
-    co_await refuse(match.error());
+    co_await refuse(match.error(), 414);
     co_return false;
   }
   auto expectation = request->headers.get("Expect").value_or("");
@@ -401,8 +389,8 @@ Task<Result<void>> Connection::write(std::span<const std::string_view> pieces) {
   co_return written;
 }
 
-Task<void> Connection::refuse(const Error& error) {
-  if (co_await send(refusal(error), {.keep_alive = false})) co_await linger();
+Task<void> Connection::refuse(const Error& error, int status_when_too_large) {
+  if (co_await send(refusal(error, status_when_too_large), {.keep_alive = false})) co_await linger();
 }
 
 /// Closing with unread bytes would reset the connection, and the peer might never see the answer: end our side, and read
@@ -411,7 +399,8 @@ Task<void> Connection::linger() {
   stream_->end_writing();
   expect_within(kLingerTime);
   for (std::size_t dropped = 0; dropped < kLingerBytes;) {
-    auto n = co_await stream_->read_some(buffer_);
+    buffer_.consume(buffer_.pending().size());
+    auto n = co_await buffer_.fill(*stream_);
     if (!n || *n == 0) break;
     dropped += *n;
   }

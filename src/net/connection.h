@@ -7,6 +7,7 @@
 #include <string>
 
 #include "net/parser.h"
+#include "net/receive_buffer.h"
 #include "net/router.h"
 #include "net/server.h"
 #include "net/stream.h"
@@ -58,7 +59,6 @@ class Connection final {
 
   Task<Result<bool>> read_head();
   Task<Result<std::size_t>> fill();
-  std::string_view pending() const { return std::string_view(buffer_).substr(begin_, end_ - begin_); }
   Task<bool> serve_request();
   Task<Response> call_handler(const Match& match, Request request, Body& body);
   Task<bool> send(Response response, Reply reply);
@@ -67,7 +67,7 @@ class Connection final {
   Task<void> run_body(const StreamBody& body, Writer& writer, bool& completed);
   Task<void> run_endless(const StreamBody& body, Writer& writer);
   Task<Result<void>> write(std::span<const std::string_view> pieces);
-  Task<void> refuse(const Error& error);
+  Task<void> refuse(const Error& error, int status_when_too_large);
   Task<void> linger();
   void expect_within(std::chrono::milliseconds limit) { deadline_ = Clock::now() + limit; }
   void expect_nothing() { deadline_ = Clock::time_point::max(); }
@@ -75,9 +75,7 @@ class Connection final {
   const ServerState& server_;
   std::unique_ptr<Stream> stream_;
   MessageParser parser_;
-  std::string buffer_;           // bytes received and not yet parsed are [begin_, end_)
-  std::size_t begin_ = 0;
-  std::size_t end_ = 0;
+  ReceiveBuffer buffer_;
   Clock::time_point deadline_;
   bool idle_ = false;
   bool gave_up_ = false;

@@ -117,6 +117,17 @@ TEST_F(Hostile, AHeadAtTheLimitIsServedAndOneByteMoreIsNot) {
   }
 }
 
+TEST_F(Hostile, AQueryHasALimit) {
+  TestServer server(router);
+  auto get = [](std::size_t pairs) {
+    std::string query;
+    for (std::size_t i = 0; i < pairs; ++i) query += "a&";
+    return "GET /?" + query + " HTTP/1.1\r\nHost: x\r\n\r\n";
+  };
+  EXPECT_THAT(ask(server, get(kMaxQueryPairs)), StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(ask(server, get(kMaxQueryPairs + 1)), StartsWith("HTTP/1.1 414 "));
+}
+
 TEST_F(Hostile, AHeadSentLineByLineHasTheSameLimit) {
   TestServer server(router, {.max_header_bytes = 4096});
   RawPeer peer(server.address());

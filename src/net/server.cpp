@@ -31,6 +31,8 @@ std::string http_date(Time at) {
   return {text.data(), static_cast<std::size_t>(n)};
 }
 
+constexpr std::size_t kTurnedAwayAtOnce = 64;  // past max_connections: told so; past these: just closed
+
 /// How often connections are looked at: no timeout is late by more than a quarter.
 Duration tick_of(const ServerOptions& options) {
   auto shortest = std::min({options.idle_timeout, options.header_timeout, options.body_stall_timeout, options.write_timeout});
@@ -126,6 +128,7 @@ Task<void> Server::Impl::accept_from(Listener& listener) {
 }
 
 Task<void> Server::Impl::serve(std::unique_ptr<Stream> stream) {
+  if (connections.size() >= options.max_connections + kTurnedAwayAtOnce) co_return;
   bool room = make_room();
   Connection connection(state, std::move(stream));
   struct Entry {

@@ -52,11 +52,11 @@ std::string describe_peer(const asio::generic::stream_protocol::endpoint& endpoi
   return ip ? describe(*ip) : "unix";
 }
 
+Time now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
+
 asio::steady_timer::time_point to_steady(Time at) {
-  using namespace std::chrono;
-  constexpr auto kFarthest = hours(24 * 365);
-  auto distance = at - time_point_cast<Duration>(system_clock::now());
-  return steady_clock::now() + std::min<Duration>(distance, kFarthest);
+  constexpr auto kFarthest = std::chrono::hours(24 * 365);
+  return asio::steady_timer::clock_type::now() + std::min<Duration>(at - now(), kFarthest);
 }
 
 /// Calls `expire` once the deadline has passed (from set() if it has already), unless it was moved or this was destroyed before.
@@ -381,7 +381,7 @@ class Connector final {
       if (ec) co_return co_await failure(describe(endpoint), ec);
       co_return std::move(socket_);
     }
-    co_return co_await connect_by_name();
+    co_return co_await connect_by_name(deadline);
   }
 
  private:
@@ -393,15 +393,19 @@ class Connector final {
     co_return std::move(socket_);
   }
 
-  Task<Result<Socket>> connect_by_name() {
+  Task<Result<Socket>> connect_by_name(Time deadline) {
     auto name = url_.host + ":" + std::to_string(url_.port);
     auto [ec, found] = co_await resolver_.async_resolve(url_.host, std::to_string(url_.port), kAwait);
     if (ec) co_return co_await failure(name, ec);
     error_code last = asio::error::host_not_found;
+    auto left = static_cast<std::int64_t>(found.size());
     for (auto& entry : found) {
+      // An address that swallows packets leaves the others their share of the time.
+      deadline_.set(now() + (deadline - now()) / left--);
       last = co_await try_endpoint(entry.endpoint());
       if (!last) co_return std::move(socket_);
-      if (expired_) break;
+      if (now() >= deadline) break;
+      expired_ = false;
     }
     co_return co_await failure(name, last);
   }
