@@ -81,7 +81,8 @@ Result<void> Uplink::outcome() {
   std::string said(max_said_bytes, '\0');
   auto n = read(output_.get(), said.data(), said.size());
   said.resize(n > 0 ? std::size_t(n) : 0);
-  return fail(Errc::unavailable, "sandbox: the job's network did not come up: " + said);
+  return fail(Errc::unavailable, "sandbox: the job's network did not come up: " + said,
+              said.find("/dev/net/tun") != std::string::npos ? "the server's user must be able to open /dev/net/tun" : "");
 }
 
 }  // namespace mayfly

@@ -41,6 +41,7 @@ class RunningJob final {
 
 class SandboxTest : public testing::Test {
  protected:
+  SandboxTest();
   /// A spec with small limits, no network and an attempt directory of its own.
   SandboxSpec make_spec();
   /// The script starts when the sandbox stands and its network, if it has one, is up.
