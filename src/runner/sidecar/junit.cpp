@@ -98,7 +98,8 @@ class JunitParser final {
 
   void text(std::string_view more) {
     if (in_verdict_ == 0) return;
-    text_.append(more.substr(0, max_failure_message_bytes - std::min(max_failure_message_bytes, text_.size())));
+    constexpr auto enough = max_failure_message_bytes + 4;  // more than is shown, so that the cut is seen to be one
+    text_.append(more.substr(0, enough - std::min(enough, text_.size())));
   }
 
   void end(std::string_view name) {

@@ -126,7 +126,7 @@ class Checkout final {
     TRY_ASSIGN(auto done, run_git(command, stop_));
     if (done.exit_code == 0) return {};
     auto absent = done.errors.contains("not our ref") || done.errors.contains("couldn't find remote ref") || done.errors.contains("bad object") ||
-                  done.errors.contains("unadvertised object") || done.errors.contains("not a valid") || done.errors.contains("unable to read tree");
+                  done.errors.contains("unadvertised object") || done.errors.contains("is not a tree") || done.errors.contains("unable to read tree");
     return fail(absent ? Errc::not_found : Errc::unavailable, "git " + name + ": " + last_line(done.errors));
   }
 

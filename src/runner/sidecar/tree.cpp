@@ -58,7 +58,7 @@ class Walk final {
   Result<void> at(const std::string& path, std::size_t depth) {
     TreeEntry entry{path, {}};
     auto self = open_beneath(root_, path, O_PATH | O_NOFOLLOW, RESOLVE_NO_SYMLINKS);
-    if (!self && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) && depth == 0) return {};
+    if (!self && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG) && depth == 0) return {};
     if (!self || ::fstat(self.get(), &entry.info) != 0) return failed("look at", path);
     if (++entries_ > max_tree_entries || depth > max_tree_depth_walked)
       return fail(Errc::too_large, "the workspace has too many or too deeply nested files below '" + path + "'");
