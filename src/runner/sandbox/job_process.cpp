@@ -12,6 +12,7 @@
 
 #include <csignal>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "adapters/sandbox/clone.h"
@@ -34,8 +35,10 @@ struct Layout {
   std::vector<char*> arguments;
   int null_fd;
   int failure_fd;
-  int mapped_fd;  // at its end of file the user namespace has its maps
+  int mapped_fd;  // told once the user namespace has its maps
   pid_t parent;
+  char uid_map[32];
+  char gid_map[32];
 };
 
 const char* or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
@@ -59,9 +62,20 @@ void enter_cgroups(const Layout& layout) {
     if (write(fd, "0", 1) != 1) give_up(layout, Stage::cgroup);
 }
 
-void wait_for_maps(const Layout& layout) {
-  char mapped = 0;
-  if (layout.job.own_user_namespace && (read(layout.mapped_fd, &mapped, 1) != 1 || mapped != 'y')) give_up(layout, Stage::user_namespace);
+bool write_file(const char* path, const char* text) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  bool ok = fd >= 0 && write(fd, text, strlen(text)) == ssize_t(strlen(text));
+  close(fd);
+  return ok;
+}
+
+/// Root inside is us outside, and nobody else exists.
+void map_to_root(const Layout& layout) {
+  if (!layout.job.own_user_namespace) return;
+  // The runner keeps its memory to itself, and with that the files in /proc: ours must be ours for a moment.
+  prctl(PR_SET_DUMPABLE, 1);
+  bool ok = write_file("/proc/self/setgroups", "deny") && write_file("/proc/self/uid_map", layout.uid_map) && write_file("/proc/self/gid_map", layout.gid_map);
+  if (!ok || write(layout.mapped_fd, "y", 1) != 1) give_up(layout, Stage::user_namespace);
 }
 
 void set_up_network(const Layout& layout) {
@@ -98,7 +112,7 @@ void arrange_descriptors(const Layout& layout) {
   die_with_parent(layout);
   restore_signals();
   enter_cgroups(layout);
-  wait_for_maps(layout);
+  map_to_root(layout);
   set_up_network(layout);
   make_mounts(layout);
   // One byte, not zero: zero still feeds a core_pattern that is a pipe to a program of the host's root.
@@ -112,18 +126,6 @@ void arrange_descriptors(const Layout& layout) {
   char* no_environment[] = {nullptr};
   execve(layout.arguments[0], layout.arguments.data(), no_environment);
   give_up(layout, Stage::exec);
-}
-
-bool write_file(const std::string& path, const std::string& text) {
-  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  return fd && write(fd.get(), text.data(), text.size()) == ssize_t(text.size());
-}
-
-/// Root inside is us outside, and nobody else exists.
-bool map_to_root(pid_t pid) {
-  auto proc = "/proc/" + std::to_string(pid);
-  return write_file(proc + "/setgroups", "deny") && write_file(proc + "/uid_map", "0 " + std::to_string(getuid()) + " 1") &&
-         write_file(proc + "/gid_map", "0 " + std::to_string(getgid()) + " 1");
 }
 
 std::string describe(const JobProcess& job, const Failure& failure) {
@@ -150,7 +152,9 @@ Result<SpawnedJob> spawn_job(const JobProcess& job) {
   UniqueFd readable(ends[0]), writable(ends[1]), null_fd(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (pipe2(mapped, O_CLOEXEC) != 0) return fail(Errc::unavailable, std::string("sandbox: no pipe: ") + std::strerror(errno));
   UniqueFd mapped_reader(mapped[0]), mapped_writer(mapped[1]);
-  Layout layout{job, {}, null_fd.get(), writable.get(), mapped_reader.get(), getpid()};
+  Layout layout{job, {}, null_fd.get(), writable.get(), mapped_writer.get(), getpid(), {}, {}};
+  std::snprintf(layout.uid_map, sizeof layout.uid_map, "0 %u 1", getuid());
+  std::snprintf(layout.gid_map, sizeof layout.gid_map, "0 %u 1", getgid());
   for (auto& argument : job.arguments) layout.arguments.push_back(const_cast<char*>(argument.c_str()));
   layout.arguments.push_back(nullptr);
   std::uint64_t namespaces = CLONE_NEWNS;
@@ -161,10 +165,10 @@ Result<SpawnedJob> spawn_job(const JobProcess& job) {
   pid_t pid = clone_process(namespaces, job.unified_cgroup, &pidfd);
   if (pid == 0) child_main(layout);
   if (pid < 0) return fail(Errc::unavailable, std::string("sandbox: cannot start a process: ") + std::strerror(errno));
-  if (job.own_user_namespace) {
-    char answer = map_to_root(pid) ? 'y' : 'n';
-    if (write(mapped_writer.get(), &answer, 1) != 1) log_warn("sandbox: its process ended before it had a user namespace");
-  }
+  // slirp4netns can enter the namespaces from here on.
+  char told;
+  mapped_writer.reset();
+  if (job.own_user_namespace && read(mapped_reader.get(), &told, 1) != 1) log_warn("sandbox: its process ended before it had a user namespace");
   return SpawnedJob{pid, UniqueFd(pidfd), std::move(readable)};
 }
 

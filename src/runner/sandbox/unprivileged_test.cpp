@@ -23,7 +23,7 @@ class Unprivileged : public SandboxTest {
     if (geteuid() != 0) return;
     if (setgroups(0, nullptr) != 0 || setresgid(somebody, somebody, somebody) != 0 || setresuid(somebody, somebody, somebody) != 0)
       throw std::runtime_error("cannot become somebody");
-    prctl(PR_SET_DUMPABLE, 1);  // as one who was never root
+    prctl(PR_SET_DUMPABLE, 0);  // as mayfly-runner is
   }
   SandboxSpec make_spec() {
     auto spec = SandboxTest::make_spec();
@@ -35,10 +35,13 @@ class Unprivileged : public SandboxTest {
   /// The build folder may be out of somebody's reach; this was opened before.
   std::string readable_init() {
     auto copy = data_.file("init");
-    if (!std::filesystem::exists(copy)) {
-      std::filesystem::copy_file("/proc/self/fd/" + std::to_string(init_fd), copy);
-      std::filesystem::permissions(copy, std::filesystem::perms::owner_all);
-    }
+    if (std::filesystem::exists(copy)) return copy;
+    struct stat st;
+    fstat(init_fd, &st);
+    std::string bytes(std::size_t(st.st_size), '\0');
+    EXPECT_EQ(pread(init_fd, bytes.data(), bytes.size(), 0), st.st_size);
+    std::ofstream(copy) << bytes;
+    std::filesystem::permissions(copy, std::filesystem::perms::owner_all);
     return copy;
   }
   static const int init_fd;
