@@ -9,6 +9,8 @@
 #include "adapters/git/reader.h"
 #include "adapters/git/remote.h"
 #include "adapters/git/serial_offload.h"
+#include "adapters/git/tidy.h"
+#include "base/log.h"
 #include "domain/pipeline/glob.h"
 #include "domain/webhook/git_names.h"
 
@@ -20,6 +22,7 @@ struct Repo {
   const RepoUrl url;
   const Mirror mirror;
   SerialOffload serial;
+  unsigned fetches = 0;   // in the repository's turn
 };
 
 Result<void> check_sha(const std::string& sha) {
@@ -33,6 +36,12 @@ Result<void> check_ref(const std::string& ref) {
 }
 
 bool is_missing(const Error& error) { return error.code == Errc::not_found; }
+
+// A commit that is marked as here and cannot be read: part of it is gone or not what it was.
+template <class R>
+bool is_broken(const Result<R>& read) {
+  return !read && (read.error().code == Errc::corrupt || is_missing(read.error()));
+}
 
 }  // namespace
 
@@ -87,19 +96,40 @@ struct GitForge::Impl {
     return Remote(repo.url, options, stop).deepen(repo.mirror, sha, ref, depth);
   }
 
+  /// Fetches and reads; once more from nothing when the mirror turns out to be broken. In the repository's turn.
+  template <class R>
+  Result<R> fetch_and_read(Repo& repo, const std::string& sha, const std::string& ref, const std::function<Result<R>(const std::string&)>& read) {
+    TRY_ASSIGN(auto commit, fetch(repo, sha, ref));
+    auto done = read(commit);
+    if (is_broken(done)) {
+      log_warn("a mirror is broken and is fetched anew", {{"mirror", repo.mirror.directory().string()}, {"error", done.error().message}});
+      {
+        TRY_ASSIGN(auto lock, MirrorLock::take(repo.mirror));
+        repo.mirror.discard();
+      }
+      TRY_ASSIGN(commit, fetch(repo, sha, ref));
+      done = read(commit);
+    }
+    if (++repo.fetches % options.tidy_after_fetches == 0) repo.serial.post([this, &repo] { tidy_up(repo); });
+    return done;
+  }
+
+  void tidy_up(const Repo& repo) const {
+    auto lock = MirrorLock::take(repo.mirror);
+    auto done = lock ? tidy(repo.mirror, options, stop) : Result<void>(std::unexpected(lock.error()));
+    if (!done) log_warn("a mirror could not be tidied", {{"error", done.error().message}});
+  }
+
   /// What `read` makes of a commit's own name, fetched first if it is not here.
   template <class R>
   Task<Result<R>> with_commit(Repo& repo, std::string sha, std::string ref, std::function<Result<R>(const std::string&)> read) {
     using Maybe = std::optional<Result<R>>;
     auto here = co_await offload(reads, [&]() -> Maybe {
-      auto commit = repo.mirror.commit_of(sha);
+      auto commit = repo.mirror.use(sha);
       return commit ? Maybe(read(*commit)) : std::nullopt;
     });
-    if (here) co_return *std::move(here);
-    co_return co_await offload(repo.serial, [&]() -> Result<R> {
-      TRY_ASSIGN(auto commit, fetch(repo, sha, ref));
-      return read(commit);
-    });
+    if (here && !is_broken(*here)) co_return *std::move(here);
+    co_return co_await offload(repo.serial, [&] { return fetch_and_read(repo, sha, ref, read); });
   }
 };
 

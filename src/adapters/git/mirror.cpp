@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -46,6 +47,12 @@ std::optional<std::string> Mirror::commit_of(const std::string& sha) const {
   return ref >> commit ? std::optional(commit) : std::nullopt;
 }
 
+std::optional<std::string> Mirror::use(const std::string& sha) const {
+  auto commit = commit_of(sha);
+  if (commit) ::utimensat(AT_FDCWD, (directory_ / ref_of(sha)).c_str(), nullptr, 0);
+  return commit;
+}
+
 bool Mirror::has_history(const std::string& sha, int depth) const {
   std::ifstream file(directory_ / "history" / sha);
   int known = -1;
@@ -87,6 +94,16 @@ void Mirror::forget_histories() const {
 void Mirror::unmark(const std::string& sha) const {
   std::error_code ec;
   fs::remove(directory_ / ref_of(sha), ec);
+  fs::remove(directory_ / "history" / sha, ec);
+}
+
+void Mirror::discard() const {
+  auto broken = directory_;
+  broken += ".broken";
+  std::error_code ec;
+  fs::remove_all(broken, ec);
+  fs::rename(directory_, broken, ec);
+  fs::remove_all(broken, ec);
 }
 
 Result<void> Mirror::add_shallow(const std::string& commit) const {

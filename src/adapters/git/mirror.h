@@ -23,6 +23,8 @@ class Mirror final {
 
   /// The commit, if it is here, whole: its own name when `sha` is that of a tag object. Any thread.
   std::optional<std::string> commit_of(const std::string& sha) const;
+  /// The same, and notes that it was asked for now, which keeps it from being forgotten.
+  std::optional<std::string> use(const std::string& sha) const;
   /// Whether its last `depth` commits are here (0: all there are). Any thread.
   bool has_history(const std::string& sha, int depth) const;
 
@@ -37,6 +39,8 @@ class Mirror final {
   void forget_histories() const;
   /// Takes the mark back.
   void unmark(const std::string& sha) const;
+  /// Removes the repository: what is in it is broken. Runners that read it fail, and their attempts are tried again.
+  void discard() const;
   /// Tells git that the parents of this commit are not here.
   Result<void> add_shallow(const std::string& commit) const;
   /// Removes the lock files and half packs that a git killed while it fetched `sha`, or anything else, left.

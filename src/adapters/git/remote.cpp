@@ -3,25 +3,12 @@
 #include <algorithm>
 #include <array>
 
+#include "adapters/git/git_config.h"
 #include "adapters/git/libgit2.h"
 #include "base/digest.h"
 
 namespace mayfly {
 namespace {
-
-// Nothing but this and the mirror's own file configures a git we start. Faults that great hosts let in for old commits are
-// not worth a build; those that attack a checkout stay errors.
-constexpr std::string_view base_config =
-    "[safe]\n\tdirectory = *\n"
-    "[core]\n\thooksPath = /dev/null\n"
-    "[protocol]\n\tallow = never\n\tversion = 2\n"
-    "[protocol \"file\"]\n\tallow = always\n[protocol \"git\"]\n\tallow = always\n[protocol \"ssh\"]\n\tallow = always\n"
-    "[protocol \"http\"]\n\tallow = always\n[protocol \"https\"]\n\tallow = always\n"
-    "[fetch]\n\tfsckObjects = true\n\tunpackLimit = 1\n\trecurseSubmodules = false\n\twriteCommitGraph = false\n"
-    "[fetch \"fsck\"]\n\tzeroPaddedFilemode = ignore\n\tmissingSpaceBeforeDate = ignore\n\tbadTimezone = ignore\n\tmissingEmail = ignore\n"
-    "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n"
-    "[http]\n\tlowSpeedLimit = 1000\n\tlowSpeedTime = 30\n"
-    "[uploadpack]\n\tallowAnySHA1InWant = true\n";
 
 std::string config_quoted(std::string_view text) {
   std::string out = "\"";
@@ -33,7 +20,7 @@ std::string config_quoted(std::string_view text) {
 }
 
 std::string config_for(const RepoUrl& url) {
-  std::string out(base_config);
+  std::string out(git_config);
   if (!url.user.empty() || !url.password.empty())
     out += "[http " + config_quoted(url.origin) + "]\n\textraHeader = " + config_quoted("Authorization: Basic " + to_base64(url.user + ":" + url.password)) + "\n";
   return out;
