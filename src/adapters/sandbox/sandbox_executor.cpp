@@ -16,6 +16,7 @@
 #include <map>
 #include <set>
 
+#include "adapters/sandbox/probe.h"
 #include "adapters/sandbox/runner_process.h"
 #include "async/signal.h"
 #include "async/system_timer.h"
@@ -74,7 +75,9 @@ class SandboxExecutor final : public Executor {
  public:
   SandboxExecutor(Loop loop, Offload& offload, SandboxExecutorOptions options)
       : state_(std::make_shared<State>(loop)), offload_(offload), options_(std::move(options)), runners_(options_.data_dir + "/runners"),
-        timers_(make_system_timers(loop)), mounts_(CgroupMounts::find()) {}
+        timers_(make_system_timers(loop)), facts_(probe_machine()), mounts_(facts_.cgroups) {
+    for (auto& sentence : shortfalls(facts_)) log_warn("sandbox: " + sentence);
+  }
 
   Task<Result<void>> start(RunnerSpec spec) override {
     auto attempt = spec.attempt;
@@ -220,7 +223,8 @@ class SandboxExecutor final : public Executor {
   SandboxExecutorOptions options_;
   std::string runners_;
   std::unique_ptr<TimerSource> timers_;
-  CgroupMounts mounts_;
+  MachineFacts facts_;
+  const CgroupMounts& mounts_;
 };
 
 }  // namespace

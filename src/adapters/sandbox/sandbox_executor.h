@@ -21,7 +21,7 @@ struct SandboxExecutorOptions {
   std::vector<std::string> allowed_networks;   // private networks jobs may reach, "10.1.0.0/16"; none by default
 };
 
-/// `offload` must outlive it. stop() returns when the runner is gone; Errc::timeout if it survives SIGKILL.
+/// Logs what of isolation this machine cannot give (probe.h). `offload` must outlive it. stop() returns when the runner is gone; Errc::timeout if it survives SIGKILL.
 /// forget() of a runner that still runs is Errc::conflict.
 std::unique_ptr<Executor> make_sandbox_executor(Loop loop, Offload& offload, SandboxExecutorOptions options);
 

@@ -16,7 +16,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "runner/sandbox/process.h"
+#include "adapters/sandbox/tools.h"
 #include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {

@@ -14,7 +14,7 @@
 #include "adapters/sandbox/unique_fd.h"
 #include "base/digest.h"
 #include "base/json.h"
-#include "runner/sandbox/process.h"
+#include "adapters/sandbox/tools.h"
 
 namespace mayfly {
 namespace {

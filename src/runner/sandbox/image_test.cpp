@@ -3,7 +3,7 @@
 #include <fstream>
 #include <thread>
 
-#include "runner/sandbox/process.h"
+#include "adapters/sandbox/tools.h"
 #include "runner/sandbox/testing/sandbox_fixture.h"
 
 namespace mayfly {

@@ -14,7 +14,7 @@
 
 #include "runner/sandbox/defences.h"
 #include "runner/sandbox/firewall.h"
-#include "runner/sandbox/process.h"
+#include "adapters/sandbox/tools.h"
 #include "runner/sandbox/testing/sandbox_fixture.h"
 
 namespace mayfly {

@@ -12,7 +12,7 @@
 #include "runner/sandbox/firewall.h"
 #include "runner/sandbox/image.h"
 #include "runner/sandbox/init_file.h"
-#include "runner/sandbox/process.h"
+#include "adapters/sandbox/tools.h"
 #include "runner/sandbox/seccomp.h"
 
 namespace mayfly {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "runner/sandbox/process.h"
+#include "adapters/sandbox/tools.h"
 
 namespace mayfly {
 namespace {

@@ -1,4 +1,4 @@
-#include "runner/sandbox/process.h"
+#include "adapters/sandbox/tools.h"
 
 #include <fcntl.h>
 #include <spawn.h>
