@@ -39,6 +39,7 @@ double Growth::rebase(Time now) {
 
 void Account::hold(const Resources& what, double growth) {
   held_ += what;
+  known_at_ = 0;
   growth = std::max(growth, counted_);
   auto amounts = what.each();
   for (std::size_t r = 0; r < Resources::kinds; ++r) past_[r] -= double(amounts[r]) * life_s * growth;
@@ -46,11 +47,17 @@ void Account::hold(const Resources& what, double growth) {
 
 void Account::release(const Resources& what, double growth) {
   held_ -= what;
+  known_at_ = 0;
   auto amounts = what.each();
   for (std::size_t r = 0; r < Resources::kinds; ++r) past_[r] += double(amounts[r]) * life_s * growth;
 }
 
-double Account::share(double growth, const Resources& capacity) const {
+float Account::share(double growth, const Resources& capacity) const {
+  if (known_at_ != growth) known_share_ = computed_share(growth, capacity), known_at_ = growth;
+  return known_share_;
+}
+
+float Account::computed_share(double growth, const Resources& capacity) const {
   auto held = held_.each();
   auto total = capacity.each();
   double most = 0;
@@ -59,7 +66,7 @@ double Account::share(double growth, const Resources& capacity) const {
     double used = std::max(0.0, past_[r] + held_now * life_s);
     most = std::max(most, (held_now + used / half_life_s) / capacity_of(total[r]));
   }
-  return double(float(most / weight));
+  return float(most / weight_);
 }
 
 double Account::used_share(double growth, const Resources& capacity) const {
@@ -68,11 +75,11 @@ double Account::used_share(double growth, const Resources& capacity) const {
   double most = 0;
   for (std::size_t r = 0; r < Resources::kinds; ++r)
     most = std::max(most, (past_[r] + double(held[r]) * life_s * growth) / capacity_of(total[r]));
-  return most / weight;
+  return most / weight_;
 }
 
 double Account::past_share(double growth, const Resources& capacity) const {
-  return used_share(growth, capacity) * weight / growth / life_s;
+  return used_share(growth, capacity) * weight_ / growth / life_s;
 }
 
 double Account::held_share(const Resources& capacity) const {
@@ -95,20 +102,23 @@ void Account::set_used(const Amounts& used, double growth) {
   auto held = held_.each();
   for (std::size_t r = 0; r < Resources::kinds; ++r) past_[r] = (used[r] - double(held[r]) * life_s) * growth;
   counted_ = growth;
+  known_at_ = 0;
 }
 
 void Account::lift(double used_share, double growth, const Resources& capacity) {
   auto held = held_.each();
   auto total = capacity.each();
   for (std::size_t r = 0; r < Resources::kinds; ++r) {
-    double least = used_share * weight * capacity_of(total[r]) - double(held[r]) * life_s * growth;
+    double least = used_share * weight_ * capacity_of(total[r]) - double(held[r]) * life_s * growth;
     past_[r] = std::max(past_[r], least);
   }
+  known_at_ = 0;
 }
 
 void Account::scale(double factor) {
   for (auto& amount : past_) amount *= factor;
   counted_ *= factor;
+  known_at_ = 0;
 }
 
 }  // namespace mayfly::scheduling

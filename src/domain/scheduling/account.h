@@ -35,15 +35,16 @@ using Amounts = std::array<double, Resources::kinds>;
 
 class Account {
  public:
-  double weight = 1;
+  void set_weight(double weight) { weight_ = weight, known_at_ = 0; }
 
   const Resources& held() const { return held_; }
   void hold(const Resources&, double growth);
   void release(const Resources&, double growth);
 
   /// max over resources of (held + used/half-life) / (weight * capacity), times growth. What accounts are compared by:
-  /// rounded to 24 bits, so that the order in which sums were made does not decide between equals.
-  double share(double growth, const Resources& capacity) const;
+  /// a float, so that the order in which sums were made does not decide between equals.
+  float share(double growth, const Resources& capacity) const;
+  void capacity_changed() { known_at_ = 0; }
   /// The past's part alone, as weighted share-seconds, times growth.
   double used_share(double growth, const Resources& capacity) const;
   /// The dominant share it had over the last half-lives, unweighted: 1 when it had all of something all the time.
@@ -60,6 +61,11 @@ class Account {
   void scale(double factor);
 
  private:
+  float computed_share(double growth, const Resources& capacity) const;
+
+  mutable double known_at_ = 0;  // the growth known_share_ is of; 0: of none
+  mutable float known_share_ = 0;
+  double weight_ = 1;
   Resources held_;
   Amounts past_{};  // grown resource-seconds, less what `held_` would have had before it was held
   double counted_ = 0;  // growth up to which set_used() has it all

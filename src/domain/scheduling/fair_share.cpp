@@ -33,6 +33,12 @@ double FairShare::grow(Time now) {
   return growth_.at(now);
 }
 
+/// Shares are compared as of the last whole step, so that time passing does not put every rank out of date at once.
+void FairShare::advance(Time now) {
+  constexpr Duration step = std::chrono::seconds(30);
+  t_.growth = std::max(grow(Time{step * (now.time_since_epoch() / step)}), t_.growth);
+}
+
 Index FairShare::organization(OrganizationId id) {
   auto [at, added] = organizations_.try_emplace(id, none);
   if (added) {
@@ -130,7 +136,7 @@ void FairShare::set_organization(OrganizationId id, std::string name, Organizati
   auto& row = t_.organizations[index];
   row.name = std::move(name);
   row.share = share;
-  row.account.weight = share.weight;
+  row.account.set_weight(share.weight);
   order_.open_lanes(index, t_);
   order_.reorder_organization(index, t_);
 }
@@ -138,7 +144,7 @@ void FairShare::set_organization(OrganizationId id, std::string name, Organizati
 void FairShare::set_project(ProjectId id, OrganizationId in, double weight) {
   ++facts_;
   auto index = project(id, in);
-  t_.projects[index].account.weight = sane_weight(weight);
+  t_.projects[index].account.set_weight(sane_weight(weight));
   order_.reorder_project(index, t_);
 }
 
@@ -312,18 +318,19 @@ std::optional<Decision> FairShare::next(Time now) {
   advance(now);
   release_due(now);
   settle_newcomers();
-  for (Index shape; (shape = order_.first_open(t_)) != none;) {
+  for (Index shape; (shape = order_.likely_first_open()) != none;) {
+    auto pool = pool_for(shape);
+    if (pool == none) {
+      order_.move(shape, ShapeClass::Place::parked, t_);
+      continue;
+    }
+    if (order_.first_open(t_) != shape) continue;
     auto index = order_.job(shape, t_);
     if (above_max_share(t_.organizations[t_.jobs[index].organization], t_.jobs[index].needs)) {
       close_lane(shape);
       continue;
     }
-    auto pool = pool_for(shape);
-    if (pool != none && reserve_for_passed(shape, now)) pool = pool_for(shape);
-    if (pool == none) {
-      order_.move(shape, ShapeClass::Place::parked, t_);
-      continue;
-    }
+    if (reserve_for_passed(shape, now)) continue;
     ++facts_;
     t_.shapes[shape].passed_since.reset();
     unreserve(shape);
@@ -349,6 +356,7 @@ void FairShare::start(Index index, Index pool, Time at) {
   job.state = JobState::running;
   job.pool = pool;
   job.reservation = pools_.hold(pool, job.needs);
+  order_.reorder_organization(job.organization, t_);
   if (job.group == none) return;
   groups_.run(job.group);
   regate(job.group);
@@ -440,7 +448,11 @@ void FairShare::pools_changed() {
   t_.total = pools_.total();
   for (auto& [shape, index] : shapes_) able_changed(index);
   if (!total_changed) return;
-  for (Index i = 0; i < t_.organizations.size(); ++i) order_.open_lanes(i, t_);
+  for (Index i = 0; i < t_.projects.size(); ++i) t_.projects[i].account.capacity_changed();
+  for (Index i = 0; i < t_.organizations.size(); ++i) {
+    t_.organizations[i].account.capacity_changed();
+    order_.open_lanes(i, t_);
+  }
   order_.reorder_all(t_);
 }
 

@@ -73,7 +73,7 @@ class FairShare {
   };
 
   double grow(Time);
-  void advance(Time now) { t_.growth = std::max(grow(now), t_.growth); }
+  void advance(Time now);
   Index organization(OrganizationId);
   Index project(ProjectId, OrganizationId);
   Index build(BuildId, Time served);

@@ -1,8 +1,9 @@
 #pragma once
-// A binary heap whose items can be moved and taken out from the middle: each item knows where it stands. The scheduler's
-// lines are heaps within heaps of these, so the item is an index into a table whose rows have a field `at`.
+// A heap whose items can be moved and taken out from the middle: each item knows where it stands. The scheduler's
+// lines are heaps within heaps of these, so the item is an index into a table that keeps its place besides its row.
 
 #include <algorithm>
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -17,7 +18,7 @@ bool holds(const Range& range, const T& value) {
   return std::ranges::find(range, value) != std::ranges::end(range);
 }
 
-/// Smallest key first. Every member that moves items takes the table the items live in: `table[item].at` is theirs.
+/// Smallest key first. Every member that moves items takes the table the items live in: `table.at(item)` is theirs.
 template <class Key>
 class Heap {
  public:
@@ -36,7 +37,7 @@ class Heap {
 
   template <class Table>
   void update(Index item, const Key& key, Table& table) {
-    auto at = table[item].at;
+    auto at = table.at(item);
     bool less = key < slots_[at].key;
     slots_[at].key = key;
     less ? rise(at, table) : sink(at, table);
@@ -44,8 +45,8 @@ class Heap {
 
   template <class Table>
   void remove(Index item, Table& table) {
-    auto at = table[item].at;
-    table[item].at = none;
+    auto at = table.at(item);
+    table.at(item) = none;
     auto last = std::move(slots_.back());
     slots_.pop_back();
     if (at == slots_.size()) return;
@@ -55,6 +56,8 @@ class Heap {
   }
 
  private:
+  static constexpr std::size_t children = 4;
+
   struct Slot {
     Key key;
     Index item;
@@ -64,7 +67,7 @@ class Heap {
   void rise(std::size_t at, Table& table) {
     Slot moving = std::move(slots_[at]);
     while (at > 0) {
-      auto parent = (at - 1) / 2;
+      auto parent = (at - 1) / children;
       if (!(moving.key < slots_[parent].key)) break;
       settle(at, std::move(slots_[parent]), table);
       at = parent;
@@ -76,9 +79,11 @@ class Heap {
   void sink(std::size_t at, Table& table) {
     Slot moving = std::move(slots_[at]);
     for (;;) {
-      auto child = 2 * at + 1;
+      auto child = children * at + 1;
       if (child >= slots_.size()) break;
-      if (child + 1 < slots_.size() && slots_[child + 1].key < slots_[child].key) ++child;
+      auto end = std::min(child + children, slots_.size());
+      for (auto other = child + 1; other < end; ++other)
+        if (slots_[other].key < slots_[child].key) child = other;
       if (!(slots_[child].key < moving.key)) break;
       settle(at, std::move(slots_[child]), table);
       at = child;
@@ -88,11 +93,11 @@ class Heap {
 
   template <class Table>
   void settle(std::size_t at, Slot slot, Table& table) {
-    table[slot.item].at = Index(at);
+    table.at(slot.item) = Index(at);
     slots_[at] = std::move(slot);
   }
 
-  std::vector<Slot> slots_;
+  boost::container::small_vector<Slot, 1> slots_;  // most heaps are of one: no detour to reach it
 };
 
 /// Rows under stable indices; a freed row is used again.
@@ -102,6 +107,7 @@ class Slab {
   Index add(T value) {
     if (free_.empty()) {
       rows_.push_back(std::move(value));
+      at_.push_back(none);
       return Index(rows_.size() - 1);
     }
     auto index = free_.back();
@@ -113,12 +119,16 @@ class Slab {
     rows_[index] = T{};
     free_.push_back(index);
   }
+  /// Where the row stands in the heap it is in; none: in no heap. Kept apart from the rows, so that moving things about
+  /// in a heap touches little memory.
+  Index& at(Index index) { return at_[index]; }
   T& operator[](Index index) { return rows_[index]; }
   const T& operator[](Index index) const { return rows_[index]; }
   std::size_t size() const { return rows_.size(); }
 
  private:
   std::vector<T> rows_;
+  std::vector<Index> at_;
   std::vector<Index> free_;
 };
 

@@ -11,35 +11,60 @@ std::int64_t lead(Priority priority) { return std::int64_t(priority) * aging_ste
 
 }  // namespace
 
-JobKey Job::key() const { return {to_micros(queued_at) - lead(priority), id}; }
+JobKey Job::key() const {
+  std::uint64_t tie = 0;
+  for (std::size_t i = 8; i < id.value.bytes.size(); ++i) tie = tie << 8 | id.value.bytes[i];
+  return {to_micros(queued_at) - lead(priority), tie};
+}
+
+std::int64_t Order::turn_after(Time served, Priority priority) { return to_micros(served) - lead(priority); }
 
 std::int64_t Order::turn(const JobKey& first, Priority priority, Time served) {
-  return std::max(first.turn, to_micros(served) - lead(priority));
+  return std::max(first.turn, turn_after(served, priority));
 }
 
-double Order::organization_key(const Organization& organization, const Account& account, const Tables& t) {
-  double share = account.share(t.growth, t.total);
+float Order::organization_key(const Organization& organization, const Tables& t) {
+  float share = organization.account.share(t.growth, t.total);
+  auto guaranteed = organization.share.guaranteed_share;
   // Those below their guarantee come first, in the same order among themselves: below zero, and growing with the share.
-  if (account.held_share(t.total) < organization.share.guaranteed_share) return -1 / (1 + share);
+  if (guaranteed > 0 && organization.account.held_share(t.total) < guaranteed) return -1 / (1 + share);
   return share;
 }
+
+float Order::project_key(const Project& project, const Tables& t) { return project.account.share(t.growth, t.total); }
 
 Rank Order::line_rank(const Line& line, const Tables& t) const {
   auto& build = t.builds[line.build];
   auto& job = t.jobs[line.jobs.top()];
-  return {0, 0, turn(line.jobs.top_key(), job.priority, build.served), build.running, job.id};
+  auto& first = line.jobs.top_key();
+  return {.organization = 0,
+          .project = 0,
+          .turn = turn(first, job.priority, build.served),
+          .running = build.running,
+          .priority = job.priority,
+          .tie = first.tie,
+          .project_at = job.project,
+          .build_at = line.build};
 }
 
 Rank Order::row_rank(const Row& row, const Tables& t) const {
   auto rank = row.lines.top_key();
-  rank.project = t.projects[row.project].account.share(t.growth, t.total);
+  rank.project = project_key(t.projects[row.project], t);
   return rank;
 }
 
 Rank Order::lane_rank(const Lane& lane, const Tables& t) const {
   auto rank = lane.rows.top_key();
-  auto& organization = t.organizations[lane.organization];
-  rank.organization = organization_key(organization, organization.account, t);
+  rank.organization = organization_key(t.organizations[lane.organization], t);
+  return rank;
+}
+
+/// The rank as it is by now, but for the organization.
+Rank Order::refreshed(Rank rank, const Tables& t) {
+  auto& build = t.builds[rank.build_at];
+  rank.project = project_key(t.projects[rank.project_at], t);
+  rank.turn = std::max(rank.turn, turn_after(build.served, rank.priority));
+  rank.running = build.running;
   return rank;
 }
 
@@ -134,7 +159,7 @@ void Order::touch_line(Index index, Tables& t) {
   auto& line = lines_[index];
   auto rank = line_rank(line, t);
   auto& lines = rows_[line.row].lines;
-  if (line.at == none)
+  if (lines_.at(index) == none)
     lines.push(index, rank, lines_);
   else
     lines.update(index, rank, lines_);
@@ -145,7 +170,7 @@ void Order::touch_row(Index index, Tables& t) {
   auto& row = rows_[index];
   auto rank = row_rank(row, t);
   auto& rows = lanes_[row.lane].rows;
-  if (row.at == none)
+  if (rows_.at(index) == none)
     rows.push(index, rank, rows_);
   else
     rows.update(index, rank, rows_);
@@ -157,7 +182,7 @@ void Order::touch_lane(Index index, Tables& t) {
   if (lane.closed) return;
   auto rank = lane_rank(lane, t);
   auto& lanes = t.shapes[lane.shape].lanes;
-  if (lane.at == none)
+  if (lanes_.at(index) == none)
     lanes.push(index, rank, lanes_);
   else
     lanes.update(index, rank, lanes_);
@@ -192,34 +217,41 @@ void Order::move(Index index, ShapeClass::Place to, Tables& t) {
   if (auto* heap = heap_of(to)) heap->push(index, shape.lanes.top_key(), t.shapes);
 }
 
-void Order::settle_row(Index index, Tables& t) {
+// Each settle makes sure that the top of its heap is the first by the ranks of now. A rank that has not changed needs no
+// look at what lies under it, so only the ways to ranks that have are walked. True: the top rank has changed.
+
+bool Order::settle_row(Index index, Tables& t) {
   auto& lines = rows_[index].lines;
-  for (;;) {
-    auto line = lines.top();
-    auto rank = line_rank(lines_[line], t);
-    if (rank == lines.top_key()) return;
-    lines.update(line, rank, lines_);
+  for (bool changed = false;; changed = true) {
+    auto rank = refreshed(lines.top_key(), t);
+    rank.project = 0;
+    if (rank == lines.top_key()) return changed;
+    lines.update(lines.top(), rank, lines_);
   }
 }
 
-void Order::settle_lane(Index index, Tables& t) {
+bool Order::settle_lane(Index index, Tables& t) {
   auto& rows = lanes_[index].rows;
-  for (;;) {
+  for (bool changed = false;; changed = true) {
     auto row = rows.top();
+    if (refreshed(rows.top_key(), t) == rows.top_key()) return changed;
     settle_row(row, t);
-    auto rank = row_rank(rows_[row], t);
-    if (rank == rows.top_key()) return;
-    rows.update(row, rank, rows_);
+    rows.update(row, row_rank(rows_[row], t), rows_);
   }
 }
 
-void Order::settle_shape(Index index, Tables& t) {
+bool Order::settle_shape(Index index, Tables& t) {
   auto& lanes = t.shapes[index].lanes;
-  for (;;) {
+  for (bool changed = false;; changed = true) {
     auto lane = lanes.top();
-    settle_lane(lane, t);
-    auto rank = lane_rank(lanes_[lane], t);
-    if (rank == lanes.top_key()) return;
+    auto rank = refreshed(lanes.top_key(), t);
+    bool same = rank == lanes.top_key();
+    rank.organization = organization_key(t.organizations[lanes_[lane].organization], t);
+    if (same && rank == lanes.top_key()) return changed;
+    if (!same) {
+      settle_lane(lane, t);
+      rank = lane_rank(lanes_[lane], t);
+    }
     lanes.update(lane, rank, lanes_);
   }
 }
@@ -227,10 +259,8 @@ void Order::settle_shape(Index index, Tables& t) {
 Index Order::first(Heap<Rank>& shapes, Tables& t) {
   while (!shapes.empty()) {
     auto shape = shapes.top();
-    settle_shape(shape, t);
-    auto& rank = t.shapes[shape].lanes.top_key();
-    if (rank == shapes.top_key()) return shape;
-    shapes.update(shape, rank, t.shapes);
+    if (t.shapes[shape].lanes.top_key() == shapes.top_key() && !settle_shape(shape, t)) return shape;
+    shapes.update(shape, t.shapes[shape].lanes.top_key(), t.shapes);
   }
   return none;
 }

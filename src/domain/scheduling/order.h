@@ -13,6 +13,8 @@ class Order {
   void insert(Index job, Tables&);   // Job::state becomes ready
   void erase(Index job, Tables&);
 
+  /// An open shape that may be the one with the first job of all, or none when no shape is open. first_open() makes sure.
+  Index likely_first_open() const { return open_.empty() ? none : open_.top(); }
   /// The open shape whose first job is first of all, or none.
   Index first_open(Tables&);
   /// The parked shape whose first job is first of all parked ones, or none.
@@ -41,20 +43,23 @@ class Order {
   std::vector<Index> jobs_of_organization(Index organization, const Tables&) const;
 
   // The keys, for whoever foretells the order.
-  static double organization_key(const Organization&, const Account&, const Tables&);
+  static float organization_key(const Organization&, const Tables&);
+  static float project_key(const Project&, const Tables&);
   static std::int64_t turn(const JobKey& first, Priority priority, Time served);
+  static std::int64_t turn_after(Time served, Priority priority);
 
  private:
   Rank line_rank(const Line&, const Tables&) const;
+  static Rank refreshed(Rank, const Tables&);
   Rank row_rank(const Row&, const Tables&) const;
   Rank lane_rank(const Lane&, const Tables&) const;
   void touch_line(Index, Tables&);
   void touch_row(Index, Tables&);
   void touch_lane(Index, Tables&);
   void touch_shape(Index, Tables&);
-  void settle_row(Index, Tables&);
-  void settle_lane(Index, Tables&);
-  void settle_shape(Index, Tables&);
+  bool settle_row(Index, Tables&);
+  bool settle_lane(Index, Tables&);
+  bool settle_shape(Index, Tables&);
   Index first(Heap<Rank>& shapes, Tables&);
   void gather(Index lane, std::vector<Index>& out) const;
   Heap<Rank>* heap_of(ShapeClass::Place);

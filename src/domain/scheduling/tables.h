@@ -24,20 +24,31 @@ using ById = boost::unordered_flat_map<K, V, std::hash<K>>;
 /// A build's jobs in order: those queued first, where each class of priority counts as aging_step of waiting.
 struct JobKey {
   std::int64_t turn = 0;  // microseconds
-  JobId job;
+  std::uint64_t tie = 0;  // between equals: of the job's id
+
   auto operator<=>(const JobKey&) const = default;
 };
 
 /// The fair order, most significant first. Ranks kept in heaps are lower bounds: all of it only grows while time passes
 /// and runners are given, and what makes it smaller (a job ends) is corrected at once.
 struct Rank {
-  double organization = 0;
-  double project = 0;
-  std::int64_t turn = 0;  // like JobKey's, but at least when the build was last given a runner: builds take turns
-  int running = 0;        // of the build
-  JobId job;
+  float organization = 0;  // the account's share, see Order
+  float project = 0;
+  std::int64_t turn = 0;   // like JobKey's, but at least when the build was last given a runner: builds take turns
+  int running = 0;         // of the build
+  Priority priority = Priority::normal;  // of the job
+  std::uint64_t tie = 0;
+  // Whose these are: enough to see whether a rank is out of date without a look at what it ranks.
+  Index project_at = none, build_at = none;
 
-  auto operator<=>(const Rank&) const = default;
+  bool operator==(const Rank&) const = default;
+  bool operator<(const Rank& o) const {
+    if (organization != o.organization) return organization < o.organization;
+    if (project != o.project) return project < o.project;
+    if (turn != o.turn) return turn < o.turn;
+    if (running != o.running) return running < o.running;
+    return tie < o.tie;
+  }
 };
 
 enum class JobState : std::uint8_t {
@@ -59,7 +70,6 @@ struct Job {
   Index group = none;
   Index line = none;         // while ready
   Index pool = none;         // while running
-  Index at = none;           // in the heap it is in
   std::uint64_t reservation = 0;
   Priority priority = Priority::normal;
   JobState state = JobState::delayed;
@@ -68,10 +78,10 @@ struct Job {
 };
 
 struct Organization {
+  Account account;
+  OrganizationShare share;
   OrganizationId id;
   std::string name;
-  OrganizationShare share;
-  Account account;
   Standing standing;
   Contenders projects;
   std::vector<Index> lanes;
@@ -80,9 +90,9 @@ struct Organization {
 };
 
 struct Project {
+  Account account;
   ProjectId id;
   Index organization = none;
-  Account account;
   Standing standing;
   std::vector<Index> rows;
 };
@@ -107,26 +117,22 @@ struct ShapeClass {
   std::optional<Time> passed_since;  // since when others were started while fair order wanted this one
   Heap<Rank> lanes;
   Heap<JobKey> stuck;
-  Index at = none;
 };
 
 struct Lane {
   Index shape = none, organization = none;
   Heap<Rank> rows;
   bool closed = false;  // by max_share: not in its shape's heap
-  Index at = none;
 };
 
 struct Row {
   Index lane = none, project = none;
   Heap<Rank> lines;
-  Index at = none;
 };
 
 struct Line {
   Index row = none, build = none;
   Heap<JobKey> jobs;
-  Index at = none;
 };
 
 /// Jobs of one build and matrix, of any shape.

@@ -38,61 +38,90 @@ class Foretelling {
   Foretelling(const std::vector<Index>& jobs, const Tables& t, Time now) : t_(t), now_(now) {
     std::map<std::tuple<Index, Index, Index>, std::vector<Index>> lines;
     for (auto job : jobs) lines[{t.jobs[job].project, t.jobs[job].build, t.jobs[job].shape}].push_back(job);
+    std::map<Index, std::size_t> project_at;
     for (auto& [where, line] : lines) {
       auto [project, build, shape] = where;
       std::ranges::sort(line, std::greater{}, [&](Index job) { return t.jobs[job].key(); });
-      accounts_.try_emplace(project, t.projects[project].account);
-      builds_.try_emplace(build, Standing{t.builds[build].served, t.builds[build].running});
-      lines_.push_back({project, build, std::move(line)});
+      builds_.try_emplace(build, t.builds[build].served, t.builds[build].running);
+      auto [at, added] = project_at.try_emplace(project, projects_.size());
+      if (added) projects_.push_back({t.projects[project].account, {}});
+      push(projects_[at->second], {build, std::move(line)});
     }
-    for (std::size_t i = 0; i < lines_.size(); ++i) queue_.push({rank(i), i});
+    for (std::size_t i = 0; i < projects_.size(); ++i) queue_.push({rank(projects_[i]), i});
   }
 
   std::optional<JobId> next() {
-    while (!queue_.empty()) {
-      auto [known, i] = queue_.top();
-      queue_.pop();
-      if (auto rank = this->rank(i); rank != known) {
-        queue_.push({rank, i});
-        continue;
-      }
-      auto& line = lines_[i];
-      auto& job = t_.jobs[line.jobs.back()];
-      accounts_.at(line.project).hold(job.needs, t_.growth);
-      ++builds_.at(line.build).running;
-      builds_.at(line.build).served = std::max(builds_.at(line.build).served, now_);
-      line.jobs.pop_back();
-      if (!line.jobs.empty()) queue_.push({rank(i), i});
-      return job.id;
-    }
-    return std::nullopt;
+    if (queue_.empty()) return std::nullopt;
+    auto i = queue_.top().second;
+    queue_.pop();
+    auto& project = projects_[i];
+    auto line = pop(project);
+    auto& job = t_.jobs[line.jobs.back()];
+    line.jobs.pop_back();
+    project.account.hold(job.needs, t_.growth);
+    auto& [served, running] = builds_.at(line.build);
+    served = std::max(served, now_), ++running;
+    if (!line.jobs.empty()) push(project, std::move(line));
+    if (!project.lines.empty()) queue_.push({rank(project), i});
+    return job.id;
   }
 
  private:
-  struct Standing {
-    Time served;
-    int running;
-  };
   struct Line {
-    Index project, build;
+    Index build;
     std::vector<Index> jobs;  // the first is last
   };
+  using Entry = std::pair<Rank, Line>;
+  struct Project {
+    Account account;
+    std::vector<Entry> lines;  // a heap; ranks may be lower than they are by now, but for the first
+  };
+  static bool later(const Entry& a, const Entry& b) { return b.first < a.first; }
 
-  Rank rank(std::size_t i) const {
-    auto& line = lines_[i];
+  Rank rank(const Line& line) const {
     auto& job = t_.jobs[line.jobs.back()];
-    auto& build = builds_.at(line.build);
-    return {0, accounts_.at(line.project).share(t_.growth, t_.total), Order::turn(job.key(), job.priority, build.served),
-            build.running, job.id};
+    auto& [served, running] = builds_.at(line.build);
+    return {.organization = 0,
+            .project = 0,
+            .turn = Order::turn(job.key(), job.priority, served),
+            .running = running,
+            .priority = job.priority,
+            .tie = job.key().tie,
+            .project_at = job.project,
+            .build_at = line.build};
+  }
+
+  void push(Project& project, Line line) {
+    auto rank = this->rank(line);
+    project.lines.emplace_back(rank, std::move(line));
+    std::ranges::push_heap(project.lines, later);
+  }
+
+  Line pop(Project& project) {
+    std::ranges::pop_heap(project.lines, later);
+    auto line = std::move(project.lines.back().second);
+    project.lines.pop_back();
+    return line;
+  }
+
+  Rank rank(Project& project) {
+    for (;;) {
+      auto rank = this->rank(project.lines.front().second);
+      if (rank == project.lines.front().first) {
+        rank.project = project.account.share(t_.growth, t_.total);
+        return rank;
+      }
+      push(project, pop(project));
+    }
   }
 
   const Tables& t_;
   Time now_;
-  std::map<Index, Account> accounts_;
-  std::map<Index, Standing> builds_;
-  std::vector<Line> lines_;
-  using Entry = std::pair<Rank, std::size_t>;
-  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue_;
+  std::map<Index, std::pair<Time, int>> builds_;  // served, running
+  std::vector<Project> projects_;
+  using Turn = std::pair<Rank, std::size_t>;
+  static constexpr auto after = [](const Turn& a, const Turn& b) { return b.first < a.first; };
+  std::priority_queue<Turn, std::vector<Turn>, decltype(after)> queue_;
 };
 
 }  // namespace
