@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "domain/pipeline/script.h"
 #include "domain/pipeline/forms.h"
 
 namespace mayfly {
@@ -105,7 +104,7 @@ Interpolation Expander::known(const Text& text) {
   if (!budget_.text(text.text.size() + bytes_a_string, pipeline_.file, text.at)) return {};
   if (!text.text.contains("${{")) return {text.text, true};
   auto& source = parsed(text);
-  if (!budget_.expressions(source.parts().size(), pipeline_.file, text.at)) return {};
+  if (!budget_.expressions(source.expressions(), pipeline_.file, text.at)) return {};
   auto out = interpolate_known(source, context_);
   if (!out) {
     problem(mark_of(text, text.text.find("${{")), out.error().message, out.error().hint);
@@ -302,18 +301,21 @@ StepSpec Expander::step(const JobDef& job, const StepDef& written, const Env& jo
   auto outer_later = context_.later_env;
   out.name = step_name(written);
   out.env = env({}, written.env);
-  if (budget_.text(written.run.text.size() + bytes_a_string, pipeline_.file, written.at)) {
-    auto script = write_script(parsed(written.run), context_, {is_posix_shell(out.shell), outside, names_of(job_env, out.env)});
-    if (script && budget_.text(script->text.size(), pipeline_.file, written.at) && budget_.expressions(parsed(written.run).parts().size(), pipeline_.file, written.at)) {
-      out.run = std::move(script->text);
-      out.env.merge(script->variables);
-    } else if (!script) {
-      problem(mark_of(written.run, script.error().offset), script.error().message, script.error().hint);
-    }
-  }
+  script(out, written, {is_posix_shell(out.shell), outside, names_of(job_env, out.env)});
   context_.env = std::move(outer_known);
   context_.later_env = std::move(outer_later);
   return out;
+}
+
+void Expander::script(StepSpec& out, const StepDef& written, const ScriptOptions& options) {
+  auto& source = parsed(written.run);
+  if (!budget_.text(written.run.text.size() + bytes_a_string, pipeline_.file, written.run.at)) return;
+  if (!budget_.expressions(source.expressions(), pipeline_.file, written.run.at)) return;
+  auto script = write_script(source, context_, options);
+  if (!script) return problem(mark_of(written.run, script.error().offset), script.error().message, script.error().hint);
+  if (!budget_.text(script->text.size(), pipeline_.file, written.run.at)) return;
+  out.run = std::move(script->text);
+  out.env.merge(script->variables);
 }
 
 std::string Expander::step_name(const StepDef& written) {

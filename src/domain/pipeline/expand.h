@@ -12,6 +12,7 @@
 #include "domain/pipeline/matrix.h"
 #include "domain/pipeline/pipeline.h"
 #include "domain/pipeline/planner.h"
+#include "domain/pipeline/script.h"
 
 namespace mayfly {
 
@@ -68,6 +69,7 @@ class Expander final {
   Env env(const Env& outer, const TextMap& own);
   void condition(JobSpec& spec, const JobDef& job);
   StepSpec step(const JobDef& job, const StepDef& step, const Env& job_env, const std::set<std::string>& outside, bool finally);
+  void script(StepSpec& out, const StepDef& written, const ScriptOptions& options);
   std::string step_name(const StepDef& step);
   static std::string finally_condition(const std::string& condition);
 

@@ -118,6 +118,7 @@ class Template final {
   static Template parse_all(std::string_view text, std::vector<ExpressionError>& errors);
 
   const std::vector<Part>& parts() const { return parts_; }
+  std::size_t expressions() const;
   bool is_literal() const { return parts_.empty() || (parts_.size() == 1 && !parts_[0].expression); }
 
  private:

@@ -207,7 +207,10 @@ class Rules {
 
   // ---- expressions
 
-  void report(const Text& text, const ExpressionError& error) { problem(mark_of(text, error.offset), error.message, error.hint); }
+  /// Where in a text, unless nobody will be told: finding it takes a walk over the text.
+  Mark place(const Text& text, std::size_t offset) const { return problems_.full() ? text.at : mark_of(text, offset); }
+
+  void report(const Text& text, const ExpressionError& error) { problem(place(text, error.offset), error.message, error.hint); }
 
   Template parse(const Text& text) {
     std::vector<ExpressionError> errors;
@@ -233,7 +236,7 @@ class Rules {
   void check_names(const Text& text, const Expression& expression, std::size_t offset, const Scope& scope) {
     bool env = false, needs = false;
     for (auto& term : expression.terms()) {
-      auto at = [&] { return mark_of(text, offset + term.offset); };
+      auto at = [&] { return place(text, offset + term.offset); };
       if (term.op == Op::name) {
         check_name(term.path, at, scope);
         env |= term.path[0] == "env";
@@ -244,7 +247,7 @@ class Rules {
       if (term.op == Op::equal || term.op == Op::unequal) check_comparison(expression, term, at);
     }
     if (env && needs && !scope.env_beside_needs)
-      problem(mark_of(text, offset), "env and needs in one expression of a job's env", "move this variable to the env of a step");
+      problem(place(text, offset), "env and needs in one expression of a job's env", "move this variable to the env of a step");
   }
 
   template <class At>

@@ -124,6 +124,7 @@ class Writer {
   Writer(const ExpressionContext& context, const ScriptOptions& options) : context_(context), options_(options) {}
 
   std::expected<Script, ExpressionError> write(const Template& source) {
+    quoting_matters_ = std::ranges::any_of(source.parts(), [&](auto& part) { return part.expression && !is_of_the_file(*part.expression, options_.outside_axes); });
     for (auto& part : source.parts()) {
       if (!part.expression) paste(part.text);
       else if (auto error = expression(part)) return std::unexpected(*std::move(error));
@@ -134,7 +135,7 @@ class Writer {
  private:
   void paste(std::string_view text) {
     out_.text += text;
-    quoting_.feed(text);
+    if (quoting_matters_) quoting_.feed(text);
   }
 
   std::optional<ExpressionError> expression(const Template::Part& part) {
@@ -182,6 +183,7 @@ class Writer {
   const ScriptOptions& options_;
   Script out_;
   Quoting quoting_;
+  bool quoting_matters_ = false;
   std::map<std::string, std::string> variables_;  // by expression
   int count_ = 0;
 };

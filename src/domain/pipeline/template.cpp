@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "domain/pipeline/expression.h"
 
 namespace mayfly {
@@ -65,6 +67,10 @@ std::expected<Template, ExpressionError> Template::parse(std::string_view text) 
   auto out = parse_all(text, errors);
   if (!errors.empty()) return std::unexpected(std::move(errors.front()));
   return out;
+}
+
+std::size_t Template::expressions() const {
+  return std::size_t(std::ranges::count_if(parts_, [](const Part& part) { return part.expression.has_value(); }));
 }
 
 std::string_view condition_body(std::string_view text) {

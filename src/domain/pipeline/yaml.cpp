@@ -146,8 +146,8 @@ class Reader {
     auto* token = fy_event_get_tag_token(event);
     if (!token) return;
     auto text = text_of(token);
-    if (text == "!" || text == "tag:yaml.org,2002:str") node->plain = false;
-    if (text == "!" || text.starts_with("tag:yaml.org,2002:")) return;
+    if (text == "!" || text == "!!str" || text == "tag:yaml.org,2002:str") node->plain = false;
+    if (text == "!" || text.starts_with("!!") || text.starts_with("tag:yaml.org,2002:")) return;
     node->plain = false;
     problem(where(event), "the tag '" + text + "' has no meaning in a pipeline", "put text that begins with '!' in quotes");
   }
@@ -170,6 +170,7 @@ class Reader {
   void alias(fy_event* event) {
     auto name = text_of(event->alias.anchor);
     last_ = where(event);
+    --last_.column;  // the parser tells the place of the name, not of its '*'
     auto found = anchors_.find(name);
     if (found == anchors_.end()) {
       problem(last_, "there is no anchor '&" + name + "' before this alias", "write '&" + name + "' on the value it stands for");
