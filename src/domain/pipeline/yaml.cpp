@@ -137,7 +137,7 @@ class Reader {
     node->text = text_of(token);
     node->plain = !token || fy_token_scalar_style(token) == FYSS_PLAIN;
     node->expanded_bytes += node->text.size();
-    if (!event->scalar.tag_implicit) tag(event, node);
+    tag(event, node);
     locate_expressions(event, node);
     add(node, text_of(event->scalar.anchor));
   }
