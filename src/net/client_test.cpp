@@ -39,6 +39,9 @@ class ScriptedServer final {
   }
   std::string url(std::string_view target = "/") const { return "http://127.0.0.1:" + std::to_string(port_) + std::string(target); }
   int requests() const { return requests_; }
+  void wait_closed(int connections) const {
+    for (int seen = closed_; seen < connections; seen = closed_) closed_.wait(seen);
+  }
 
  private:
   void serve() {
@@ -51,6 +54,8 @@ class ScriptedServer final {
         (void)!::write(peer, answer.data(), answer.size());
       }
       ::close(peer);
+      ++closed_;
+      closed_.notify_all();
     }
   }
   static bool read_head(int peer) {
@@ -67,6 +72,7 @@ class ScriptedServer final {
   int fd_;
   int port_;
   std::atomic<int> requests_ = 0;
+  std::atomic<int> closed_ = 0;
   std::thread thread_;
 };
 
@@ -316,6 +322,7 @@ const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 TEST_F(Calls, AConnectionThatDiedIdleIsReplacedUnseen) {
   ScriptedServer server({{kOk}, {kOk}});
   EXPECT_TRUE(send({.url = server.url()}));
+  server.wait_closed(1);
   auto again = send({.method = "POST", .url = server.url(), .body = "x"});
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(server.requests(), 2);
