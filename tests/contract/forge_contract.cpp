@@ -152,6 +152,8 @@ TEST_P(ForgeContract, ATagObjectLeadsToItsCommit) {
   auto got = snapshot(tag, "refs/tags/v1");
   ASSERT_TRUE(got) << got.error().message;
   EXPECT_EQ(got->commit.sha, commit);
+  auto mirror = loop.run(forge->mirror(url)).value();
+  for (auto& name : {tag, commit}) EXPECT_EQ(shell(mirror, "cat refs/mayfly/" + name), commit) << "runners find it by either name";
 }
 
 TEST_P(ForgeContract, ACommitPushedOverIsFoundIfTheServerStillGivesIt) {

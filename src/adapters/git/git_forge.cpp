@@ -76,7 +76,10 @@ struct GitForge::Impl {
     if (auto commit = repo.mirror.commit_of(sha)) return *commit;
     TRY(repo.mirror.create());
     TRY(copy_or_fetch(repo, sha, ref));
-    if (auto commit = repo.mirror.commit_of(sha)) return *commit;
+    if (auto commit = repo.mirror.commit_of(sha)) {
+      if (*commit != sha) TRY(repo.mirror.mark(*commit, *commit));
+      return *commit;
+    }
     return fail(Errc::unavailable, "the mirror '" + repo.mirror.directory().string() + "' was changed by somebody else");
   }
 

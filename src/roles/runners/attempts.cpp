@@ -114,6 +114,8 @@ Task<Result<RunnerJob>> Attempts::runner_job(const BuildRecord& record, const Jo
     CO_TRY_ASSIGN(auto secrets, co_await secrets_.read(project.id, job.spec->secrets));
     for (auto& secret : secrets) out.secrets[secret.name] = std::move(secret.value);
   }
+  if (auto& checkout = job.spec->checkout; checkout.enabled)
+    CO_TRY(co_await forge_.deepen(project.repo_url, record.header.commit_sha, record.header.ref, checkout.depth));
   CO_TRY_ASSIGN(auto mirror, co_await forge_.mirror(project.repo_url));
   out.source = {mirror, record.header.commit_sha, record.header.ref, job.spec->checkout};
   CO_TRY_ASSIGN(out.needs, co_await needs_of(record, job));
