@@ -1,0 +1,41 @@
+#pragma once
+// The Blobs port in a map: for a world without disks.
+
+#include <map>
+
+#include "ports/blobs.h"
+
+namespace mayfly::simulation {
+
+class MemoryBlobs final : public Blobs {
+ public:
+  Task<Result<std::unique_ptr<BlobWriter>>> create(std::string_view) override {
+    co_return fail(Errc::unsupported, "nothing in the simulation streams");
+  }
+  Task<Result<BlobInfo>> put(std::string_view key, std::string_view bytes) override {
+    auto& kept = blobs_.try_emplace(std::string(key), bytes).first->second;
+    co_return BlobInfo{std::string(key), std::int64_t(kept.size()), mayfly::sha256(kept)};
+  }
+  Task<Result<std::string>> get(std::string_view key) override { co_return co_await get_range(key, 0, INT64_MAX); }
+  Task<Result<std::string>> get_range(std::string_view key, std::int64_t offset, std::int64_t length) override {
+    auto at = blobs_.find(std::string(key));
+    if (at == blobs_.end()) co_return fail(Errc::not_found, "no such blob");
+    co_return at->second.substr(std::size_t(offset), std::size_t(length));
+  }
+  Task<Result<std::optional<BlobInfo>>> head(std::string_view key) override {
+    auto at = blobs_.find(std::string(key));
+    if (at == blobs_.end()) co_return std::optional<BlobInfo>{};
+    co_return std::optional(BlobInfo{at->first, std::int64_t(at->second.size()), mayfly::sha256(at->second)});
+  }
+  Task<Result<std::vector<BlobInfo>>> list(std::string_view, std::string_view, std::size_t) override { co_return std::vector<BlobInfo>{}; }
+  Task<Result<void>> remove(std::string_view key) override {
+    blobs_.erase(std::string(key));
+    co_return Result<void>{};
+  }
+  std::optional<std::string> signed_url(std::string_view, Time) override { return std::nullopt; }
+
+ private:
+  std::map<std::string, std::string> blobs_;
+};
+
+}  // namespace mayfly::simulation
