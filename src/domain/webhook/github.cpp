@@ -132,6 +132,7 @@ std::string meaning_of(const PullRequest& pr, const Fields& fields) {
 
 Result<DecodedWebhook> decode_pull_request(const Fields& fields, DecodedWebhook hook) {
   auto act = fields.whole(action);
+  if (act == "synchronized") act = "synchronize";   // Gitea's word for it
   if (act != "opened" && act != "synchronize" && act != "reopened")
     return without_build(std::move(hook), WebhookKind::ignored,
                          "A pull request builds when it is opened, gets new commits or is reopened; this one was " +

@@ -137,6 +137,7 @@ TEST(GitHubPullRequest, OpenedAndSynchronizedMeanTheSameHead) {
                                               .base_ref = "main", .base_sha = sha_b, .fork = false}));
   EXPECT_EQ(opened.meaning, "pull_request 7 head " + sha_a);
   EXPECT_EQ(decoded("pull_request", pull_request_payload("synchronize")).meaning, opened.meaning);
+  EXPECT_EQ(decoded("pull_request", pull_request_payload("synchronized")).pull_request->action, "synchronize") << "as Gitea calls it";
 }
 
 TEST(GitHubPullRequest, ReopeningBuildsAgainAndOnlyOncePerReopening) {
