@@ -75,7 +75,7 @@ TEST(FilesCrash, EveryAcknowledgedBlobSurvivesAndNoneIsHalfThere) {
     ASSERT_TRUE(there);
     for (auto& info : *there) ASSERT_TRUE(run(blobs->get(info.key))) << info.key;
   }
-  EXPECT_GT(acknowledged.size(), 100u) << "the test killed nothing that worked";
+  EXPECT_GT(acknowledged.size(), 30u) << "the test killed nothing that worked";
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ constexpr const char settings[] =
     "PRAGMA journal_mode = WAL;"
     "PRAGMA foreign_keys = ON;"
     "PRAGMA temp_store = MEMORY;"
-    "PRAGMA cache_size = -16384;"
+    "PRAGMA cache_size = -8192;"
     "PRAGMA journal_size_limit = 67108864;";
 
 Errc errc_of(int code) {

@@ -10,7 +10,7 @@
 #include <fstream>
 
 #include "adapters/sqlite/connection.h"
-#include "adapters/sqlite/group_commit.h"
+#include "adapters/sqlite/watched_disk.h"
 #include "async/scope.h"
 #include "support/crash.h"
 #include "support/run.h"
@@ -95,16 +95,59 @@ TEST_F(Sqlite, ADeferredConstraintUndoesOnlyItsOwnUnit) {
   EXPECT_EQ(number(count), 30);
 }
 
-TEST_F(Sqlite, UnitsCommittedTogetherShareOneTransactionOfTheLog) {
+TEST_F(Sqlite, AnAcknowledgedUnitHasBeenSynced) {
+  sqlite::WatchedDisk disk;
   open();
-  std::vector<std::vector<Statement>> units;
-  for (int i = 0; i < 300; ++i) units.push_back({statement(insert, i, "x")});
-  auto before = std::filesystem::file_size(file + "-wal");
-  for (auto& result : at_once(std::move(units))) ASSERT_TRUE(result);
-  // Each transaction writes a page of 4 KiB at least; 300 rows alone fill three.
-  auto pages = (std::filesystem::file_size(file + "-wal") - before) / 4096;
-  EXPECT_LT(pages, 150u);
-  EXPECT_EQ(number(count), 300);
+  for (int i = 0; i < 20; ++i) {
+    auto before = disk.syncs.load();
+    ASSERT_TRUE(transact({statement(insert, i, "x")}));
+    EXPECT_GT(disk.syncs, before);
+  }
+}
+
+TEST_F(Sqlite, WithoutFsyncNothingIsSynced) {
+  sqlite::WatchedDisk disk;
+  open({.fsync = false});
+  auto before = disk.syncs.load();
+  ASSERT_TRUE(transact({statement(insert, 1, "x")}));
+  EXPECT_EQ(disk.syncs, before);
+}
+
+TEST_F(Sqlite, UnitsThatWaitTogetherShareOneSync) {
+  sqlite::WatchedDisk disk;
+  open();
+  // The writer stands before the lock with what it took first; all the others come in meanwhile.
+  auto lock = std::make_unique<Lock>(file);
+  constexpr int units = 300;
+  auto writer = [&](int i) -> Task<void> { EXPECT_TRUE(co_await db->transact({statement(insert, i, "x")})); };
+  int before = 0;
+  auto unlock = [&]() -> Task<void> {
+    before = disk.syncs;
+    lock.reset();
+    co_return;
+  };
+  auto all = [&]() -> Task<void> {
+    Scope scope(loop.loop());
+    for (int i = 0; i < units; ++i) scope.spawn(writer(i));
+    scope.spawn(unlock());
+    co_await scope.join();
+  };
+  loop.run(all());
+  EXPECT_LE(disk.syncs - before, 3);
+  EXPECT_EQ(number(count), units);
+}
+
+TEST_F(Sqlite, AFailedSyncLeavesItUnknownWhatHappened) {
+  sqlite::WatchedDisk disk;
+  open();
+  ASSERT_TRUE(transact({statement(insert, 1, "kept")}));
+  disk.fails = true;
+  auto unknown = transact({statement(insert, 2, "who knows")});
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, Errc::timeout);
+  disk.fails = false;
+  EXPECT_TRUE(transact({statement(insert, 3, "after")}));
+  EXPECT_EQ(number("SELECT count(*) FROM things WHERE id IN (1, 3)"), 2);
 }
 
 TEST_F(Sqlite, AFullQueueRefusesAtOnceAndRecovers) {
