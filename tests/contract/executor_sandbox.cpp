@@ -44,7 +44,7 @@ class SandboxWorld final : public ExecutorWorld {
   }
 
   std::unique_ptr<Executor> make_executor(Loop loop) override {
-    return make_sandbox_executor(loop, *offload_, {data_.path(), data_.file("stand-in-runner"), {}, {}});
+    return make_sandbox_executor(loop, *offload_, {data_.path(), data_.file("stand-in-runner"), {}, {}, 0});
   }
 
   RunnerSpec make_spec(Behaviour behaviour) override {

@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "adapters/sandbox/clone.h"
+#include "adapters/sandbox/disk.h"
 
 namespace mayfly {
 namespace {
@@ -33,6 +34,8 @@ struct Layout {
   int log_fd;
   int failure_fd;
   bool own_mounts;
+  int disk;
+  const char* disk_directory;
 };
 
 // Async-signal-safe calls only.
@@ -41,6 +44,7 @@ struct Layout {
   setsid();
   umask(077);
   bool ok = !layout.own_mounts || mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) == 0;
+  ok = ok && (layout.disk < 0 || attach_disk(layout.disk, layout.disk_directory));
   ok = ok && dup2(layout.token_fd, 0) == 0 && dup2(layout.log_fd, 1) == 1 && dup2(layout.log_fd, 2) == 2;
   ok = ok && syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
   if (ok) execve(layout.arguments[0], layout.arguments.data(), layout.environment.data());
@@ -125,8 +129,10 @@ Result<UniqueFd> spawn_runner(const RunnerCommand& command, const CgroupMounts& 
 
   std::vector<std::string> arguments = {command.program, "--dir", command.directory};
   auto environment = reduced_environment();
+  auto disk_directory = command.directory + "/disk";
+  if (command.disk >= 0 && mkdir(disk_directory.c_str(), 0711) != 0) return failed("make " + disk_directory);
   bool own_mounts = geteuid() == 0;
-  Layout layout{pointers(arguments), pointers(environment), token_reader.get(), log_fd.get(), failure_writer.get(), own_mounts};
+  Layout layout{pointers(arguments), pointers(environment), token_reader.get(), log_fd.get(), failure_writer.get(), own_mounts, own_mounts ? command.disk : -1, disk_directory.c_str()};
   int pidfd = -1;
   pid_t pid = clone_process(own_mounts ? CLONE_NEWNS : 0, cgroup.get(), &pidfd);
   if (pid == 0) child_main(layout);

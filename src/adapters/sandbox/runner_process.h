@@ -14,6 +14,7 @@ struct RunnerCommand {
   std::string program;    // mayfly-runner
   std::string directory;  // the attempt's
   std::string boot_token;
+  int disk = -1;          // a detached disk to attach at directory/disk, in the runner's own mount namespace; -1: none
 };
 
 /// Starts `program --dir directory` in a session, a cgroup and (as root) a mount namespace of its own, so that its mounts go

@@ -16,11 +16,13 @@
 #include <map>
 #include <set>
 
+#include "adapters/sandbox/disk.h"
 #include "adapters/sandbox/probe.h"
 #include "adapters/sandbox/runner_process.h"
 #include "async/signal.h"
 #include "async/system_timer.h"
 #include "base/log.h"
+#include "domain/pipeline/plan.h"
 
 namespace mayfly {
 namespace {
@@ -75,17 +77,20 @@ class SandboxExecutor final : public Executor {
  public:
   SandboxExecutor(Loop loop, Offload& offload, SandboxExecutorOptions options)
       : state_(std::make_shared<State>(loop)), offload_(offload), options_(std::move(options)), runners_(options_.data_dir + "/runners"),
-        timers_(make_system_timers(loop)), facts_(probe_machine()), mounts_(facts_.cgroups) {
+        timers_(make_system_timers(loop)), spares_(std::make_shared<SpareDisks>(options_.data_dir + "/sandbox", options_.spare_disks)), facts_(probe_machine()), mounts_(facts_.cgroups) {
     for (auto& sentence : shortfalls(facts_)) log_warn("sandbox: " + sentence);
+    prepare_spares(JobSpec{}.disk_bytes);
   }
 
   Task<Result<void>> start(RunnerSpec spec) override {
     auto attempt = spec.attempt;
+    auto disk_bytes = spec.disk_bytes;
     state_->starting.insert(attempt);
     auto pidfd = co_await offload(offload_, [this, &spec] { return start_blocking(std::move(spec)); });
     state_->starting.erase(attempt);
     if (!pidfd) co_return std::unexpected(pidfd.error());
     watch(attempt, *std::move(pidfd));
+    prepare_spares(disk_bytes);
     co_return Result<void>{};
   }
 
@@ -138,6 +143,11 @@ class SandboxExecutor final : public Executor {
     std::function<void(RunnerStatus)> callback;
   };
 
+  /// For the next attempt, which will likely want what the last one did.
+  void prepare_spares(std::int64_t disk_bytes) {
+    if (facts_.loop_devices && options_.spare_disks > 0) offload_.post([spares = spares_, disk_bytes] { spares->refill(disk_bytes); });
+  }
+
   std::string directory(AttemptId attempt) const { return runners_ + "/" + attempt.str(); }
 
   Result<UniqueFd> start_blocking(RunnerSpec spec) {
@@ -148,7 +158,8 @@ class SandboxExecutor final : public Executor {
       if (errno == EEXIST) return fail(Errc::conflict, "attempt " + spec.attempt.str() + " was started before");
       return fail(Errc::unavailable, "cannot make " + path + ": " + std::strerror(errno));
     }
-    RunnerCommand command{options_.runner_program, path, std::exchange(spec.boot_token, {})};
+    auto disk = spares_->take(spec.disk_bytes);
+    RunnerCommand command{options_.runner_program, path, std::exchange(spec.boot_token, {}), disk.get()};
     auto attempt = spec.attempt;
     auto written = write_file_atomically(path + "/" + runner_file_name, to_json(RunnerFile{std::move(spec), options_.data_dir + "/sandbox", options_.image_directories, options_.allowed_networks}));
     auto spawned = written ? spawn_runner(command, mounts_, attempt) : std::unexpected(written.error());
@@ -223,6 +234,7 @@ class SandboxExecutor final : public Executor {
   SandboxExecutorOptions options_;
   std::string runners_;
   std::unique_ptr<TimerSource> timers_;
+  std::shared_ptr<SpareDisks> spares_;  // shared with work that may outlast us
   MachineFacts facts_;
   const CgroupMounts& mounts_;
 };

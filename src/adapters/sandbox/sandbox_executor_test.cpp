@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "adapters/sandbox/cgroup.h"
+#include "adapters/sandbox/probe.h"
 #include "adapters/sandbox/runner_process.h"
 #include "async/system_timer.h"
 #include "support/run.h"
@@ -34,6 +35,7 @@ env > "$2/environment"
 ps -o sid= -p $$ > "$2/session"
 ls -l /proc/$$/fd > "$2/descriptors"
 readlink /proc/$$/ns/mnt > "$2/mounts"
+cat /proc/self/mounts > "$2/mounted"
 : > "$2/settled"
 sleep 1000 &
 wait
@@ -63,12 +65,13 @@ class SandboxExecutorTest : public testing::Test {
     }
   }
 
-  std::unique_ptr<Executor> make_executor() { return make_sandbox_executor(loop_.loop(), *offload_, {data_.path(), runner_, {}, {}}); }
+  std::unique_ptr<Executor> make_executor() { return make_sandbox_executor(loop_.loop(), *offload_, {data_.path(), runner_, {}, {}, spares_}); }
   RunnerSpec make_spec() {
     RunnerSpec spec;
     spec.attempt = attempt_number(next_++);
     spec.boot_token = "t0ken";
     spec.image = "host";
+    spec.disk_bytes = 32 << 20;
     return spec;
   }
   std::string directory(AttemptId attempt) { return data_.file("runners/" + attempt.str()); }
@@ -96,6 +99,7 @@ class SandboxExecutorTest : public testing::Test {
   }
 
   TempDir data_;
+  std::size_t spares_ = 0;
   std::string runner_ = data_.file("stand-in-runner");
   TestLoop loop_;
   std::unique_ptr<Offload> offload_ = make_thread_offload(2);
@@ -138,7 +142,7 @@ TEST_F(SandboxExecutorTest, ARunnerSurvivesTheServersKill9) {
   if (server == 0) {
     TestLoop loop;
     auto offload = make_thread_offload(1);
-    auto executor = make_sandbox_executor(loop.loop(), *offload, {data_.path(), runner_, {}, {}});
+    auto executor = make_sandbox_executor(loop.loop(), *offload, {data_.path(), runner_, {}, {}, spares_});
     if (!loop.run(executor->start(spec))) _exit(1);
     kill(getpid(), SIGKILL);
   }
@@ -237,6 +241,21 @@ TEST_F(SandboxExecutorTest, WhatALostRunnerLeftRunningEndsWhenItIsForgotten) {
   ASSERT_TRUE(loop_.run(executor_->forget(attempt)));
   EXPECT_FALSE(std::filesystem::exists(group));
   EXPECT_THAT(read_file("/proc/" + std::to_string(left) + "/stat"), Not(HasSubstr("(sleep) S")));
+}
+
+TEST_F(SandboxExecutorTest, ARunnerFindsItsDiskMountedAlready) {
+  if (!probe_machine().loop_devices) GTEST_SKIP() << "disks need root, /dev/loop-control and mkfs.ext4";
+  spares_ = 1;
+  executor_ = make_executor();
+  auto mounted = [this](AttemptId attempt) { return file(attempt, "mounted").find(attempt.str() + "/disk") != std::string::npos; };
+  std::optional<AttemptId> with_disk;
+  // The spare is made beside; a start that comes sooner goes without.
+  ASSERT_TRUE(wait_until([&] {
+    auto attempt = start_settled();
+    if (mounted(attempt)) with_disk = attempt;
+    return with_disk.has_value();
+  }));
+  EXPECT_THAT(read_file("/proc/self/mounts"), Not(HasSubstr(with_disk->str()))) << "and nobody else sees it";
 }
 
 TEST_F(SandboxExecutorTest, WhatIsNoAttemptIsLeftAlone) {

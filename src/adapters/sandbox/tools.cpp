@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -29,6 +30,11 @@ std::string read_all(int fd) {
 }
 
 }  // namespace
+
+std::string unique_suffix() {
+  static std::atomic<std::uint64_t> number = 0;
+  return std::to_string(getpid()) + "-" + std::to_string(number++);
+}
 
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return access(name.c_str(), X_OK) == 0 ? name : "";

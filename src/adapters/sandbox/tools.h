@@ -14,6 +14,9 @@ inline constexpr std::size_t max_tool_output_bytes = 8 << 10;  // the last of it
 /// no; the message ends with what it printed.
 Result<void> run_tool(const std::vector<std::string>& arguments);
 
+/// "PID-N": for the name of a file that is being written, which no other thread or process uses.
+std::string unique_suffix();
+
 /// Where a program is, or nothing.
 std::string find_program(const std::string& name);
 

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "adapters/sandbox/tools.h"
 #include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {
@@ -41,8 +42,7 @@ Result<std::string> exec_only_init(const std::string& init_path, const std::stri
 
   std::error_code ec;
   std::filesystem::create_directories(cache_dir, ec);
-  auto partial = path + "." + std::to_string(getpid()) + ".partial";
-  unlink(partial.c_str());
+  auto partial = path + "." + unique_suffix() + ".partial";
   UniqueFd copy(open(partial.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
   if (!copy || !copy_bytes(source.get(), copy.get(), st.st_size) || fchmod(copy.get(), 0111) != 0) return failed("copy mayfly-init to " + partial);
   copy.reset();

@@ -1,8 +1,5 @@
 // Limits that hold: each bomb goes off without its limit, and is contained with it.
-#include <chrono>
-
 #include "adapters/sandbox/cgroup.h"
-#include "runner/sandbox/disk.h"
 #include "runner/sandbox/testing/sandbox_fixture.h"
 
 namespace mayfly {
@@ -108,13 +105,6 @@ TEST_F(Limits, CpuTimeIsRationed) {
   auto spec = make_spec();
   spec.cpu_milli = 100;
   EXPECT_GT(std::stod(run_job(spec, burn).output), 3.0) << "half a second at a tenth of a cpu takes five";
-}
-
-TEST_F(Limits, DisksComeInFewSizes) {
-  EXPECT_EQ(disk_step(1), std::int64_t(16) << 20);
-  EXPECT_EQ(disk_step(std::int64_t(4) << 30), std::int64_t(4) << 30);
-  EXPECT_EQ(disk_step((std::int64_t(4) << 30) + 1), (std::int64_t(4) << 30) + (std::int64_t(512) << 20));
-  EXPECT_EQ(disk_step(std::int64_t(5) << 30), std::int64_t(5) << 30);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include "adapters/sandbox/cgroup.h"
 #include "runner/sandbox/defences.h"
-#include "runner/sandbox/disk.h"
+#include "adapters/sandbox/disk.h"
 #include "runner/sandbox/job_process.h"
 #include "runner/sandbox/root.h"
 #include "runner/sandbox/uids.h"

@@ -1,7 +1,8 @@
-#include "runner/sandbox/disk.h"
+#include "adapters/sandbox/disk.h"
 
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 #include <utility>
 
 #include "adapters/sandbox/tools.h"
-#include "adapters/sandbox/unique_fd.h"
+#include "base/log.h"
 
 namespace mayfly {
 namespace {
@@ -38,7 +39,7 @@ Result<std::string> formatted_template(const std::string& cache_dir, std::int64_
   if (access(path.c_str(), R_OK) == 0) return path;
   std::error_code ec;
   std::filesystem::create_directories(cache_dir, ec);
-  auto partial = path + "." + std::to_string(getpid()) + ".partial";
+  auto partial = path + "." + unique_suffix() + ".partial";
   UniqueFd fd(open(partial.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600));
   if (!fd || ftruncate(fd.get(), bytes) != 0) return failed("write " + partial);
   auto made = run_tool({"mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", partial});
@@ -88,17 +89,24 @@ Result<LoopDevice> attach_loop(int file) {
   return fail(Errc::unavailable, "sandbox: loop devices are taken faster than they can be had");
 }
 
-Result<void> mount_image(const std::string& target, const std::string& cache_dir, std::int64_t bytes) {
-  TRY_ASSIGN(auto formatted, formatted_template(cache_dir, bytes));
-  auto image = target + ".ext4";
-  auto file = copy_sparse(formatted, image);
-  if (!file) return std::unexpected(file.error());
-  auto device = attach_loop(file->get());
-  unlink(image.c_str());
-  if (!device) return std::unexpected(device.error());
-  if (mount(device->path.c_str(), target.c_str(), "ext4", MS_NOSUID | MS_NODEV | MS_NOATIME, "noinit_itable,nobarrier") != 0)
-    return failed("mount " + device->path + " on " + target);
-  return {};
+Result<UniqueFd> mount_detached(const std::string& device) {
+  UniqueFd context(fsopen("ext4", FSOPEN_CLOEXEC));
+  bool ok = context && fsconfig(context.get(), FSCONFIG_SET_STRING, "source", device.c_str(), 0) == 0;
+  for (const char* option : {"noinit_itable", "nobarrier"}) ok = ok && fsconfig(context.get(), FSCONFIG_SET_FLAG, option, nullptr, 0) == 0;
+  ok = ok && fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
+  UniqueFd disk(ok ? fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME) : -1);
+  if (!disk) return failed("mount " + device);
+  return disk;
+}
+
+/// Is `path` the root of a disk made for `bytes`? File systems tell a little less than their size.
+bool is_disk_for(const std::string& path, std::int64_t bytes) {
+  struct statx at;
+  if (statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &at) != 0 || !(at.stx_attributes & STATX_ATTR_MOUNT_ROOT)) return false;
+  struct statfs fs;
+  if (statfs(path.c_str(), &fs) != 0 || fs.f_type != EXT4_SUPER_MAGIC) return false;
+  auto size = std::int64_t(fs.f_blocks) * fs.f_bsize;
+  return size <= disk_step(bytes) && size > disk_step(bytes) / 10 * 9;
 }
 
 }  // namespace
@@ -109,18 +117,33 @@ std::int64_t disk_step(std::int64_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+Result<UniqueFd> make_detached_disk(const std::string& cache_dir, std::int64_t bytes) {
+  TRY_ASSIGN(auto formatted, formatted_template(cache_dir, disk_step(bytes)));
+  auto image = cache_dir + "/disk-" + unique_suffix() + ".image";
+  auto file = copy_sparse(formatted, image);
+  auto device = file ? attach_loop(file->get()) : std::unexpected(file.error());
+  unlink(image.c_str());
+  if (!device) return std::unexpected(device.error());
+  return mount_detached(device->path);
+}
+
+bool attach_disk(int disk, const char* directory) { return move_mount(disk, "", AT_FDCWD, directory, MOVE_MOUNT_F_EMPTY_PATH) == 0; }
+
 Result<AttemptDisk> AttemptDisk::create(const std::string& attempt_dir, const std::string& cache_dir, std::int64_t bytes) {
   AttemptDisk disk;
   disk.path_ = attempt_dir + "/disk";
-  if (mkdir(disk.path_.c_str(), 0711) != 0) return failed("make " + disk.path_);
+  if (mkdir(disk.path_.c_str(), 0711) != 0 && errno != EEXIST) return failed("make " + disk.path_);
   if (bytes <= 0) return disk;
   if (geteuid() != 0) {
     disk.why_ = "only root can mount a disk of its own for each job";
     return disk;
   }
-  auto mounted = mount_image(disk.path_, cache_dir, disk_step(bytes));
-  disk.mounted_ = mounted.has_value();
-  if (!mounted) disk.why_ = mounted.error().message;
+  disk.mounted_ = is_disk_for(disk.path_, bytes);
+  if (disk.mounted_) return disk;
+  auto made = make_detached_disk(cache_dir, bytes);
+  disk.mounted_ = made && attach_disk(made->get(), disk.path_.c_str());
+  if (!made) disk.why_ = made.error().message;
+  if (made && !disk.mounted_) return failed("mount a disk on " + disk.path_);
   return disk;
 }
 
@@ -142,6 +165,34 @@ bool AttemptDisk::full() const {
   if (!mounted_ || statfs(path_.c_str(), &fs) != 0) return false;
   auto free = std::int64_t(fs.f_bavail) * fs.f_bsize, all = std::int64_t(fs.f_blocks) * fs.f_bsize;
   return free < std::min<std::int64_t>(all / 100, 1 << 20) || fs.f_ffree == 0;
+}
+
+UniqueFd SpareDisks::take(std::int64_t bytes) {
+  std::lock_guard lock(mutex_);
+  if (disks_.empty() || size_ != disk_step(bytes)) return {};
+  auto disk = std::move(disks_.back());
+  disks_.pop_back();
+  return disk;
+}
+
+bool SpareDisks::add(UniqueFd disk, std::int64_t size) {
+  std::vector<UniqueFd> of_another_size;  // unmounted after the lock is let go
+  std::lock_guard lock(mutex_);
+  if (size_ != size) of_another_size.swap(disks_);
+  size_ = size;
+  if (disk && disks_.size() < most_) disks_.push_back(std::move(disk));
+  return disks_.size() < most_;
+}
+
+void SpareDisks::refill(std::int64_t bytes) {
+  std::unique_lock working(working_, std::try_to_lock);
+  if (!working || bytes <= 0) return;
+  auto size = disk_step(bytes);
+  for (bool more = add({}, size); more;) {
+    auto disk = make_detached_disk(cache_dir_, size);
+    if (!disk) return log_warn("no spare disk could be made", {{"error", disk.error().message}});
+    more = add(*std::move(disk), size);
+  }
 }
 
 }  // namespace mayfly
