@@ -157,8 +157,10 @@ TEST_F(Hostile, The413IsHeardByAPeerThatSendsOnRegardless) {
   TestServer server(router);
   RawPeer peer(server.address());
   peer.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 700000\r\n\r\n");
-  peer.send(std::string(700'000, 'b'));
+  EXPECT_TRUE(peer.send(std::string(700'000, 'b')));
+  peer.end_writing();
   auto answer = peer.receive_all();
+  EXPECT_FALSE(peer.was_reset());
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 413 "));
   EXPECT_THAT(answer, HasSubstr("larger than 100 bytes"));
 }

@@ -123,14 +123,15 @@ struct Silence : testing::Test {
     ~Unwound() { promise.set_value(); }
   };
   Silence() {
-    router.add("GET", "/silence", [this](Request) -> Task<Response> {
-      co_return sse_response([this](SseWriter&) -> Task<void> {
-        Unwound unwound{body_ended};
-        auto timers = make_system_timers(co_await boost::asio::this_coro::executor);
-        Signal never;
-        co_await never.wait(*timers);
-      }, 20ms);
-    });
+    for (auto [path, heartbeat] : {std::pair{"/silence", 20ms}, {"/dead-silence", 1'000'000ms}})
+      router.add("GET", path, [this, heartbeat](Request) -> Task<Response> {
+        co_return sse_response([this](SseWriter&) -> Task<void> {
+          Unwound unwound{body_ended};
+          auto timers = make_system_timers(co_await boost::asio::this_coro::executor);
+          Signal never;
+          co_await never.wait(*timers);
+        }, heartbeat);
+      });
     router.add("GET", "/throws", [](Request) -> Task<Response> {
       co_return sse_response([](SseWriter& viewer) -> Task<void> {
         co_await viewer.send({.data = "x"});
@@ -162,8 +163,8 @@ TEST_F(Silence, EndsForAViewerThatHasGone) {
 TEST_F(Silence, EndsWholeWhenTheServerStops) {
   TestServer server(router);
   RawPeer viewer(server.address());
-  viewer.send("GET /silence HTTP/1.1\r\nHost: x\r\n\r\n");
-  viewer.receive_until(":\n\n");
+  viewer.send("GET /dead-silence HTTP/1.1\r\nHost: x\r\n\r\n");
+  viewer.receive_until("\r\n\r\n");
   server.stop();
   EXPECT_EQ(body_ended.get_future().wait_for(5s), std::future_status::ready);
   auto rest = viewer.receive_all();

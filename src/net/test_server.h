@@ -11,6 +11,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <cerrno>
 #include <cstring>
 #include <future>
 #include <optional>
@@ -146,6 +147,9 @@ class RawPeer final {
     return head + body;
   }
 
+  /// The connection was broken off instead of ended: answers on their way may have been lost.
+  bool was_reset() const { return was_reset_; }
+
   bool ended() { return received_.empty() && !receive_some(); }
   void end_writing() { ::shutdown(fd_, SHUT_WR); }
   void close() {
@@ -165,12 +169,14 @@ class RawPeer final {
   bool receive_some() {
     char bytes[16 * 1024];
     auto n = ::recv(fd_, bytes, sizeof bytes, 0);
+    was_reset_ = n < 0 && errno == ECONNRESET;
     if (n <= 0) return false;
     received_.append(bytes, static_cast<std::size_t>(n));
     return true;
   }
 
   int fd_ = -1;
+  bool was_reset_ = false;
   std::string received_;
 };
 
