@@ -60,10 +60,10 @@ bool Mirror::has_history(const std::string& sha, int depth) const {
 }
 
 Result<void> Mirror::create() const {
-  if (fs::exists(directory_ / "HEAD")) return {};
+  std::error_code ec;
+  if (fs::exists(directory_ / "HEAD", ec)) return {};
   auto fresh = directory_;
   fresh += ".new";
-  std::error_code ec;
   fs::remove_all(fresh, ec);
   for (auto part : {"objects/pack", "objects/info", "refs/heads", "refs/mayfly"}) {
     fs::create_directories(fresh / part, ec);
