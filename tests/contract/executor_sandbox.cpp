@@ -8,6 +8,7 @@
 
 #include "adapters/sandbox/runner_files.h"
 #include "adapters/sandbox/sandbox_executor.h"
+#include "adapters/sandbox/tools.h"
 #include "contract/executor_contract.h"
 #include "support/temp_dir.h"
 
@@ -75,8 +76,7 @@ class SandboxWorld final : public ExecutorWorld {
     for (std::string line; std::getline(mounts, line);)
       if (line.find(attempt.str()) != std::string::npos) traces << "mount " << line << " ";
     for (auto& entry : std::filesystem::directory_iterator("/proc")) {
-      std::ifstream in(entry.path() / "cmdline");
-      std::string command(std::istreambuf_iterator<char>(in), {});
+      auto command = read_whole(entry.path() / "cmdline");
       if (command.find(attempt.str()) != std::string::npos) traces << "process " << entry.path() << " ";
     }
     return traces.str();

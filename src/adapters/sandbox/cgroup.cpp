@@ -7,20 +7,17 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fstream>
 #include <sstream>
 #include <string_view>
 #include <thread>
+
+#include "adapters/sandbox/tools.h"
 
 namespace mayfly {
 namespace {
 
 constexpr std::int64_t cpu_period_us = 100'000;
-
-std::string read_text(const std::string& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+constexpr std::size_t max_mounts_bytes = 16 << 20;
 
 Result<void> write_text(const std::string& path, const std::string& text) {
   UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -45,7 +42,7 @@ bool has_word(std::string_view words, std::string_view word) {
 
 /// "oom_kill 3" → 3.
 std::int64_t counter(const std::string& path, std::string_view name) {
-  std::istringstream in(read_text(path));
+  std::istringstream in(read_whole(path));
   std::string key;
   for (std::int64_t value; in >> key >> value;)
     if (key == name) return value;
@@ -53,7 +50,7 @@ std::int64_t counter(const std::string& path, std::string_view name) {
 }
 
 std::vector<pid_t> processes_in(const std::string& directory) {
-  std::istringstream in(read_text(directory + "/cgroup.procs"));
+  std::istringstream in(read_whole(directory + "/cgroup.procs"));
   std::vector<pid_t> pids;
   for (pid_t pid; in >> pid;) pids.push_back(pid);
   return pids;
@@ -80,7 +77,7 @@ bool remove_directory(const std::string& path, Duration patience) {
 
 CgroupMounts CgroupMounts::find() {
   CgroupMounts found;
-  std::ifstream in("/proc/self/mounts");
+  std::istringstream in(read_whole("/proc/self/mounts", max_mounts_bytes));
   std::string device, where, type, options, rest;
   while (in >> device >> where >> type >> options && std::getline(in, rest)) {
     if (type != "cgroup" && type != "cgroup2") continue;
@@ -93,7 +90,7 @@ CgroupMounts CgroupMounts::find() {
     if (type == "cgroup" && has("pids")) found.pids = where;
   }
   if (!found.unified.empty()) {
-    auto controllers = read_text(found.unified + "/cgroup.controllers");
+    auto controllers = read_whole(found.unified + "/cgroup.controllers");
     found.unified_limits = has_word(controllers, "memory") && has_word(controllers, "cpu") && has_word(controllers, "pids");
   }
   return found;

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <sstream>
 
 #include "adapters/sandbox/tools.h"
 #include "adapters/sandbox/unique_fd.h"
@@ -14,13 +14,13 @@ namespace {
 
 /// The number in a file of /proc; `otherwise` where there is no such file.
 long number_in(const char* path, long otherwise) {
-  std::ifstream in(path);
+  std::istringstream in(read_whole(path));
   long value = otherwise;
   return in >> value ? value : otherwise;
 }
 
 bool kernel_knows(const std::string& file_system) {
-  std::ifstream in("/proc/filesystems");
+  std::istringstream in(read_whole("/proc/filesystems"));
   for (std::string line; std::getline(in, line);)
     if (line.ends_with("\t" + file_system)) return true;
   return false;

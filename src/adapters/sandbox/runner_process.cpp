@@ -13,11 +13,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <sstream>
 
 #include "adapters/sandbox/clone.h"
 #include "adapters/sandbox/disk.h"
+#include "adapters/sandbox/tools.h"
 
 namespace mayfly {
 namespace {
@@ -74,8 +74,7 @@ struct Stat {
 
 /// Fields 3 and 22 of /proc/<pid>/stat; the name before them may hold anything, so counted from its closing parenthesis.
 std::optional<Stat> read_stat(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string text(std::istreambuf_iterator<char>(in), {});
+  auto text = read_whole("/proc/" + std::to_string(pid) + "/stat");
   auto name_end = text.rfind(')');
   if (name_end == std::string::npos) return std::nullopt;
   std::istringstream fields(text.substr(name_end + 1));
@@ -89,10 +88,8 @@ std::optional<Stat> read_stat(pid_t pid) {
 }
 
 std::string boot_id() {
-  std::ifstream in("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(in, id);
-  return id;
+  auto id = read_whole("/proc/sys/kernel/random/boot_id");
+  return id.substr(0, id.find('\n'));
 }
 
 std::unexpected<Error> failed(const std::string& what) {

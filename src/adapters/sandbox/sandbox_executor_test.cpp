@@ -16,6 +16,7 @@
 #include "adapters/sandbox/cgroup.h"
 #include "adapters/sandbox/probe.h"
 #include "adapters/sandbox/runner_process.h"
+#include "adapters/sandbox/tools.h"
 #include "async/system_timer.h"
 #include "support/run.h"
 #include "support/temp_dir.h"
@@ -41,10 +42,7 @@ sleep 1000 &
 wait
 )";
 
-std::string read_file(const std::string& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+std::string read_file(const std::string& path) { return read_whole(path); }
 
 AttemptId attempt_number(int n) {
   auto text = "0193a2f4-0000-7000-8000-" + std::to_string(100000 + getpid() % 900000) + std::to_string(100000 + n);

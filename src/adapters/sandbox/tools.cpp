@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -30,6 +31,14 @@ std::string read_all(int fd) {
 }
 
 }  // namespace
+
+std::string read_whole(const std::string& path, std::size_t limit) {
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; fd && text.size() < limit && (n = read(fd.get(), buffer, std::min(sizeof buffer, limit - text.size()))) > 0;) text.append(buffer, std::size_t(n));
+  return text;
+}
 
 std::string unique_suffix() {
   static std::atomic<std::uint64_t> number = 0;

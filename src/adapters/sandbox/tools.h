@@ -14,6 +14,10 @@ inline constexpr std::size_t max_tool_output_bytes = 8 << 10;  // the last of it
 /// no; the message ends with what it printed.
 Result<void> run_tool(const std::vector<std::string>& arguments);
 
+/// The bytes of a file, at most `limit`; empty if it cannot be read. For files of /proc and of cgroups, which vanish while they are
+/// read (std::ifstream throws then).
+std::string read_whole(const std::string& path, std::size_t limit = 1 << 20);
+
 /// "PID-N": for the name of a file that is being written, which no other thread or process uses.
 std::string unique_suffix();
 

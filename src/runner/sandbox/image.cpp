@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "adapters/sandbox/unique_fd.h"
 #include "base/digest.h"
@@ -54,7 +53,8 @@ Result<ImageRef> resolve_oci(const std::string& rest, const std::vector<std::str
   auto path = rest.substr(0, tagged ? colon : std::string::npos), tag = tagged ? rest.substr(colon + 1) : std::string();
   if (!path.starts_with('/')) return fail(Errc::unsupported, "image: 'oci:" + rest + "' does not name an absolute path", "write oci:/PATH[:TAG]");
   TRY_ASSIGN(auto real, allowed_path(path, allowed));
-  return ImageRef{fs::is_directory(real) ? ImageRef::Kind::oci_layout : ImageRef::Kind::oci_archive, real, tag};
+  std::error_code ec;
+  return ImageRef{fs::is_directory(real, ec) ? ImageRef::Kind::oci_layout : ImageRef::Kind::oci_archive, real, tag};
 }
 
 bool is_digest(std::string_view text) {
@@ -64,10 +64,10 @@ bool is_digest(std::string_view text) {
 /// The digest the layout's index gives for the tag.
 Result<std::string> layout_digest(const ImageRef& image) {
   auto index_path = image.path + "/index.json";
-  std::error_code ec;
-  if (fs::file_size(index_path, ec) > max_image_index_bytes || ec) return fail(Errc::corrupt, "image: " + image.path + " is not an OCI layout: no index.json of a sane size");
-  std::ifstream in(index_path);
-  auto index = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
+  auto text = read_whole(index_path, max_image_index_bytes + 1);
+  if (text.empty() || text.size() > max_image_index_bytes)
+    return fail(Errc::corrupt, "image: " + image.path + " is not an OCI layout: it has no index.json of at most " + std::to_string(max_image_index_bytes) + " bytes");
+  auto index = parse_json(text);
   auto* manifests = index ? find(*index, "manifests") : nullptr;
   if (!manifests || !manifests->is_array()) return fail(Errc::corrupt, "image: " + index_path + " has no manifests");
   auto& list = manifests->get_array();
@@ -139,7 +139,8 @@ Result<ImageRef> resolve_image(const std::string& image, const std::vector<std::
   if (!image.starts_with('/'))
     return fail(Errc::unsupported, "image: '" + image + "' would come from a registry, which this pool cannot ask", "use `image: host`, oci:/PATH[:TAG] or a directory");
   TRY_ASSIGN(auto real, allowed_path(image, allowed));
-  if (!fs::is_directory(real)) return fail(Errc::unsupported, "image: " + image + " is not a directory", "write oci:" + image + " for an OCI archive");
+  std::error_code ec;
+  if (!fs::is_directory(real, ec)) return fail(Errc::unsupported, "image: " + image + " is not a directory", "write oci:" + image + " for an OCI archive");
   return ImageRef{ImageRef::Kind::directory, real, ""};
 }
 

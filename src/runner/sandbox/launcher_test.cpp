@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "adapters/sandbox/cgroup.h"
+#include "adapters/sandbox/tools.h"
 #include "runner/sandbox/init_file.h"
 #include "runner/sandbox/testing/sandbox_fixture.h"
 #include "runner/sandbox/uids.h"
@@ -21,10 +22,7 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string read_file(const std::string& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+std::string read_file(const std::string& path) { return read_whole(path); }
 
 bool needs_root() { return geteuid() == 0; }
 
