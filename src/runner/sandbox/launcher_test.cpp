@@ -71,6 +71,13 @@ TEST_F(SandboxOnThisMachine, TheWorkspaceIsTheSameDirectoryOnBothSides) {
   EXPECT_EQ(read_file(paths.workspace_host + "/from-inside"), "inside\n");
 }
 
+TEST_F(SandboxOnThisMachine, IsTheSameUnderARunnersUmask) {
+  auto before = umask(077);
+  auto job = run_job("cat /etc/hostname /etc/resolv.conf; id -un; cd /tmp && cd /var/tmp && cd /usr/local/lib && cd /run && echo x > /tmp/x && stat -c %a /tmp /usr/local /tmp/x");
+  umask(before);
+  EXPECT_EQ(job.output, "mayfly\nmayfly\n1777\n755\n644\n");
+}
+
 TEST_F(SandboxOnThisMachine, LeavesNothingBehind) {
   auto spec = make_spec();
   uid_t uid;

@@ -213,7 +213,8 @@ class Composer final {
     // /run is the composed root's own in either case; on an image it lies in the upper layer with everything else.
     auto where = (path.starts_with("etc/") || !host_ ? files_ : root_) + "/" + path;
     UniqueFd fd(open(where.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
-    if (!fd || ::write(fd.get(), text.data(), text.size()) != ssize_t(text.size())) return failed("write " + where);
+    bool written = fd && fchmod(fd.get(), 0644) == 0 && ::write(fd.get(), text.data(), text.size()) == ssize_t(text.size());
+    if (!written) return failed("write " + where);
     return {};
   }
 
