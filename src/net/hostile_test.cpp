@@ -1,5 +1,6 @@
 // What peers do that mean harm, or are broken: limits at and one past, malformed and ambiguous messages, peers that stall.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <list>
@@ -242,6 +243,22 @@ TEST_F(Hostile, ManyConnectionsMakeTheIdlestGo) {
   EXPECT_TRUE(std::next(peers.begin())->ended());
   peers.front().send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THAT(peers.front().receive_response(), EndsWith("root"));
+}
+
+TEST_F(Hostile, ConnectionsLeaveHalfOfTheDescriptors) {
+  rlimit usual{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
+  rlimit low{40, usual.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  TestServer server(router);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+  std::list<RawPeer> peers;
+  for (int i = 0; i < 21; ++i) {
+    peers.emplace_back(server.address()).send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(peers.back().receive_response(), EndsWith("root"));
+  }
+  EXPECT_TRUE(peers.front().ended());
+  EXPECT_EQ(server.connections(), 20u);
 }
 
 TEST_F(Hostile, WhenAllConnectionsAreBusyANewOneIsTurnedAway) {

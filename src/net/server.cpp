@@ -1,5 +1,7 @@
 #include "net/server.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
@@ -39,11 +41,19 @@ Duration tick_of(const ServerOptions& options) {
   return std::clamp<Duration>(shortest / 4, std::chrono::milliseconds(5), std::chrono::milliseconds(250));
 }
 
+/// Connections leave half of the process's descriptors to everybody else.
+ServerOptions within_descriptors(ServerOptions options) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)
+    options.max_connections = std::min<std::size_t>(options.max_connections, limit.rlim_cur / 2);
+  return options;
+}
+
 }  // namespace
 
 struct Server::Impl {
   Impl(Loop loop_, const Router& router, ServerOptions options_)
-      : options(std::move(options_)),
+      : options(within_descriptors(std::move(options_))),
         state{std::move(loop_), router, options, http_date(now()), false},
         timers(make_system_timers(state.loop)),
         accepting(state.loop),

@@ -23,7 +23,8 @@ struct ServerTls {
 
 struct ServerOptions {
   std::size_t max_header_bytes = 64 * 1024;              // request line and headers
-  std::size_t max_connections = 10'000;                  // past it the longest idle one goes; if none is idle, 503
+  std::size_t max_connections = 10'000;                  // past it the longest idle one goes; if none is idle, 503. At most
+                                                         // half of what RLIMIT_NOFILE allows the process
   std::chrono::milliseconds idle_timeout{60'000};        // between requests
   std::chrono::milliseconds header_timeout{10'000};      // TLS handshake; first byte of a head to its last
   std::chrono::milliseconds body_stall_timeout{30'000};  // a sender owes 16 KiB of a buffered body, or a byte of a streamed one
