@@ -112,16 +112,17 @@ void FairShare::forget(Index index) {
 
 FairShare::FairShare(const UsageSnapshot& usage) {
   if (usage.records.empty() && usage.floor == 0) return;
-  t_.growth = growth_.at(usage.at);
-  contenders_.floor = usage.floor * t_.growth;
+  advance(usage.at);
+  double growth = grow(usage.at);
+  contenders_.floor = usage.floor * growth;
   for (auto& record : usage.records) {
     auto restore = [&](auto& row) {
-      row.account.set_used(record.used, t_.growth);
+      row.account.set_used(record.used, growth);
       row.standing.returning = record.contending;
     };
     if (record.project.is_nil()) {
       auto& row = t_.organizations[organization(record.organization)];
-      row.projects.floor = record.floor * t_.growth;
+      row.projects.floor = record.floor * growth;
       restore(row);
     } else {
       restore(t_.projects[project(record.project, record.organization)]);

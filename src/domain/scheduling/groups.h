@@ -20,6 +20,7 @@ class Groups {
   void quit(Index group);  // a job of it is gone
 
   const Group& operator[](Index group) const { return groups_[group]; }
+  bool full(Index group) const { return groups_[group].running >= groups_[group].max_parallel; }
 
   /// Puts a job that waits before its gate. Then admit() until it has nothing more, and retreat() likewise.
   void arrive(Index job, Tables&);

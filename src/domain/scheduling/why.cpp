@@ -162,7 +162,7 @@ WaitReason FairShare::reason(const Job& job, Time now) const {
   if (t_.shapes[job.shape].able.empty()) return impossible(t_.shapes[job.shape]);
   if (job.state == JobState::delayed)
     return because(Kind::not_before, "not before " + clock_text(job.not_before, now) + " (retry backoff)");
-  if (job.state == JobState::gated) {
+  if (job.state == JobState::gated && groups_.full(job.group)) {
     auto& group = groups_[job.group];
     return because(Kind::max_parallel, "max_parallel " + std::to_string(group.max_parallel) + " of " + group.name + ": " +
                                            std::to_string(group.running) + " running");
@@ -257,22 +257,22 @@ std::vector<OrganizationStatistics> FairShare::statistics(Time now) {
 UsageSnapshot FairShare::usage(Time now) {
   advance(now);
   settle_newcomers();
-  UsageSnapshot out{.at = now, .floor = contenders_.floor / t_.growth, .records = {}};
+  double growth = grow(now);
+  UsageSnapshot out{.at = now, .floor = contenders_.floor / growth, .records = {}};
+  auto record = [&](const Organization& organization, ProjectId project, const auto& row, double floor) {
+    out.records.push_back({.organization = organization.id,
+                           .project = project,
+                           .used = row.account.used(growth),
+                           .floor = floor / growth,
+                           .contending = row.standing.contending > 0});
+  };
   for (auto& [id, index] : organizations_) {
     auto& row = t_.organizations[index];
-    out.records.push_back({.organization = id,
-                           .project = {},
-                           .used = row.account.used(t_.growth),
-                           .floor = row.projects.floor / t_.growth,
-                           .contending = row.standing.contending > 0});
+    record(row, {}, row, row.projects.floor);
   }
   for (auto& [id, index] : projects_) {
     auto& row = t_.projects[index];
-    out.records.push_back({.organization = t_.organizations[row.organization].id,
-                           .project = id,
-                           .used = row.account.used(t_.growth),
-                           .floor = 0,
-                           .contending = row.standing.contending > 0});
+    record(t_.organizations[row.organization], id, row, 0);
   }
   std::ranges::sort(out.records, {}, [](auto& r) { return std::pair(r.organization, r.project); });
   return out;
