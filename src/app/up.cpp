@@ -46,7 +46,8 @@ int run_up(UpOptions options) {
   log_info("ready", {{"url", (*server)->base_url()}, {"data", options.data_dir}});
   Scope scope(loop.get_executor());
   scope.spawn(serve(**server, signals));
-  loop.run();
+  // Not until the loop has nothing left: it watches runners, and they go on without us.
+  while (scope.size() > 0) loop.run_one();
   return 0;
 }
 
