@@ -187,6 +187,9 @@ Task<void> EmbeddedServer::run() {
   co_await roles.join();
 }
 
-void EmbeddedServer::stop() { parts_->http->stop(); }
+void EmbeddedServer::stop() {
+  parts_->attempts->drain();
+  parts_->http->stop();
+}
 
 }  // namespace mayfly

@@ -133,11 +133,7 @@ Task<void> SimulatedExecutor::work(std::shared_ptr<Runner> runner, StartAnswer a
   if (!alive || !co_await ship(runner, answer, log, 0, true)) co_return;
   report.log_bytes = std::int64_t(log.size());
   report.steps = {{.name = answer.job.spec.steps[0].name, .status = report.outcome == Outcome::success ? StepStatus::succeeded : StepStatus::failed}};
-  for (;;) {
-    auto done = co_await ask<FinishAnswer>(runner, [&](Attempts& server) { return server.finish(id, credentials(answer), report); });
-    if (!done || done->done) co_return;
-    if (!co_await ship(runner, answer, log, done->next, true)) co_return;
-  }
+  (void)co_await ask<void>(runner, [&](Attempts& server) { return server.finish(id, credentials(answer), report); });
 }
 
 }  // namespace mayfly::simulation

@@ -17,10 +17,6 @@ Result<std::optional<std::string>> announced_digest(const http::Request& request
   return std::optional(to_hex({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
 }
 
-std::string finish_answer(const FinishAnswer& a) {
-  return json::serialize(json::object{{"done", a.done}, {"next", a.next}});
-}
-
 }  // namespace
 
 RunnerCredentials runner_credentials(const http::Request& request) {
@@ -80,7 +76,7 @@ void Gateway::add_runners(http::Router& router) {
         auto body = finish_report_from_json(request.body);
         if (!body) co_return http::problem(body.error());
         co_return answer(co_await parts_.attempts.finish(attempt, runner_credentials(request), std::move(*body)),
-                         [](FinishAnswer a) { return http::json_response(200, finish_answer(a)); });
+                         [] { return http::json_response(200, "{}"); });
       },
       max_finish_bytes);
 

@@ -61,6 +61,11 @@ void Attempts::observe(const BuildState& state, const Effects& effects) {
   }
 }
 
+void Attempts::drain() {
+  draining_ = true;
+  for (auto& [attempt, live] : live_) live.moved->notify();
+}
+
 Task<Result<AttemptKey>> Attempts::key_of(AttemptId attempt) {
   if (auto at = live_.find(attempt); at != live_.end()) co_return at->second.key;
   co_return co_await find_attempt(db_, attempt);
@@ -156,7 +161,7 @@ Task<Result<HeartbeatAnswer>> Attempts::heartbeat(AttemptId attempt, RunnerCrede
     if (now.job->status == JobStatus::canceled)
       co_return HeartbeatAnswer{true, std::chrono::duration_cast<std::chrono::milliseconds>(cancel_grace).count(), log.durable};
     if (now.job->status != JobStatus::running) co_return over(*now.job);
-    if (clock_.now() >= until) co_return HeartbeatAnswer{false, 0, log.durable};
+    if (clock_.now() >= until || draining_) co_return HeartbeatAnswer{false, 0, log.durable};
     auto moved = live_[attempt].moved;
     co_await moved->wait(clock_, until);
   }
@@ -178,11 +183,12 @@ Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, Ste
   co_return co_await builds_.change(now.key.build, ReportSteps{now.key.job, now.key.fence, std::move(report.steps)});
 }
 
-Task<Result<FinishAnswer>> Attempts::finish(AttemptId attempt, RunnerCredentials who, FinishReport report) {
+Task<Result<void>> Attempts::finish(AttemptId attempt, RunnerCredentials who, FinishReport report) {
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
-  if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return FinishAnswer{};
+  if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return Result<void>{};
   CO_TRY_ASSIGN(auto log, co_await logs_.position(attempt));
-  if (log.next < report.log_bytes) co_return FinishAnswer{false, log.next};
+  if (log.next < report.log_bytes)
+    co_return fail(Errc::invalid, "log_bytes: only " + std::to_string(log.next) + " bytes of the log have arrived", "send the rest first");
   report.log_bytes = log.next;
   CO_TRY_ASSIGN(auto chunk, co_await logs_.last_chunk(attempt));
   bool nothing_left = chunk.empty();
@@ -190,7 +196,7 @@ Task<Result<FinishAnswer>> Attempts::finish(AttemptId attempt, RunnerCredentials
   if (!changed) co_return std::unexpected(changed.error());
   if (now.job->status == JobStatus::canceled && !nothing_left) CO_TRY(co_await logs_.flush(attempt));
   logs_.ended(attempt);
-  co_return FinishAnswer{};
+  co_return Result<void>{};
 }
 
 Task<Result<ArtifactOwner>> Attempts::artifact_owner(AttemptId attempt, RunnerCredentials who) {

@@ -23,11 +23,6 @@ struct RunnerCredentials {
   Fence fence;
 };
 
-struct FinishAnswer {
-  bool done = true;
-  std::int64_t next = 0;     // when not done: send the log again from here, then finish again
-};
-
 class Attempts final {
  public:
   Attempts(Database& db, Builds& builds, LogStore& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
@@ -42,7 +37,8 @@ class Attempts final {
   /// `end`: the log's length, once nothing will follow; it is made durable when all of it is here.
   Task<Result<LogsAnswer>> logs(AttemptId attempt, RunnerCredentials who, std::string frames, std::optional<std::int64_t> end);
   Task<Result<void>> steps(AttemptId attempt, RunnerCredentials who, StepsReport report);
-  Task<Result<FinishAnswer>> finish(AttemptId attempt, RunnerCredentials who, FinishReport report);
+  /// Errc::invalid: the log is not all here yet. Repeatable.
+  Task<Result<void>> finish(AttemptId attempt, RunnerCredentials who, FinishReport report);
 
   /// Whose artifacts may be written, once the caller has proved to be this attempt's runner.
   Task<Result<ArtifactOwner>> artifact_owner(AttemptId attempt, RunnerCredentials who);
@@ -52,6 +48,9 @@ class Attempts final {
   /// When the runner last said anything to this process.
   std::optional<Time> last_seen(AttemptId attempt) const;
   void forget(AttemptId attempt) { live_.erase(attempt); }
+
+  /// Answers every heartbeat that waits, and every later one at once: the server is about to stop.
+  void drain();
 
  private:
   struct Live {
@@ -82,6 +81,7 @@ class Attempts final {
   const RunnerIdentity& identity_;
   std::string api_url_;
   std::map<AttemptId, Live> live_;
+  bool draining_ = false;
 };
 
 }  // namespace mayfly

@@ -49,6 +49,7 @@ Result<Uplink> Uplink::start(pid_t pid) {
   posix_spawn_file_actions_adddup2(&actions, output_end.get(), 2);
   posix_spawn_file_actions_adddup2(&actions, ready_end.get(), ready_number);
   posix_spawn_file_actions_adddup2(&actions, alive_end.get(), exit_number);
+  posix_spawn_file_actions_addclosefrom_np(&actions, exit_number + 1);
   std::vector<std::string> arguments = {program, "--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp",
                                         "--ready-fd=" + std::to_string(ready_number), "--exit-fd=" + std::to_string(exit_number), std::to_string(pid), "tap0"};
   std::vector<char*> argv;
