@@ -204,6 +204,7 @@ TriggersDef triggers(const Node* on) {
     out.manual = true;
     return out;
   }
+  out.written = true;
   for (auto& event : strings(on)) {
     if (event == "push") out.push = FilterDef{};
     if (event == "pull_request") out.pull_request = FilterDef{};

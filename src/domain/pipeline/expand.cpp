@@ -8,12 +8,10 @@ namespace mayfly {
 namespace {
 
 constexpr std::size_t bytes_a_string = 64;  // what keeping one costs besides its text
+constexpr std::size_t bytes_a_step = 512;
+constexpr std::size_t bytes_a_job = 1024;
 constexpr std::size_t longest_step_name = 80;
 constexpr std::size_t longest_image = 512;
-
-bool is_registry_image(std::string_view image) {
-  return image != "host" && !image.starts_with("oci:") && !image.starts_with("/") && !image.starts_with("./") && !image.starts_with("../");
-}
 
 bool is_image(std::string_view image) {
   return !image.empty() && image.size() <= longest_image && std::ranges::none_of(image, [](unsigned char c) { return c <= ' ' || c == 0x7f; });
@@ -47,6 +45,10 @@ T first_of(const std::optional<T>& own, const std::optional<T>& common, T otherw
 }
 
 }  // namespace
+
+void refuse_image(const Pipeline& pipeline, const Text& text, std::string_view image, Problems& problems) {
+  problems.add(pipeline.file, text.at, "this server cannot fetch the image '" + std::string(image) + "' from a registry yet", std::string(instead_of(Feature::registry_image)));
+}
 
 bool Budget::jobs(std::size_t count, const std::string& file, Mark at) {
   return charge(jobs_, count, limits_.jobs, "jobs", "jobs", file, at);
@@ -205,6 +207,7 @@ std::vector<Combination> Expander::combinations(const JobDef& job, std::set<std:
 
 JobSpec Expander::make(const JobDef& job, const Combination& combination, const std::set<std::string>& outside) {
   JobSpec spec;
+  budget_.text(bytes_a_job, pipeline_.file, job.name.at);
   spec.base_name = job.name.text;
   spec.name = job.matrix ? matrix_job_name(job.name.text, combination) : job.name.text;
   spec.matrix = {combination.begin(), combination.end()};
@@ -250,7 +253,7 @@ void Expander::image(JobSpec& spec, const JobDef& job) {
   if (budget_.spent()) return;
   if (!is_image(spec.image)) problem(text.at, "'" + spec.image.substr(0, 64) + "' is no image", "write host, oci:PATH[:TAG], a directory or a registry's image");
   else if (is_registry_image(spec.image) && options_.unsupported.contains(Feature::registry_image))
-    problem(text.at, "this server cannot fetch the image '" + spec.image + "' from a registry yet", std::string(instead_of(Feature::registry_image)));
+    refuse_image(pipeline_, text, spec.image, problems_);
 }
 
 void Expander::labels(JobSpec& spec, const CommonDef& common) {
@@ -309,7 +312,7 @@ StepSpec Expander::step(const JobDef& job, const StepDef& written, const Env& jo
 
 void Expander::script(StepSpec& out, const StepDef& written, const ScriptOptions& options) {
   auto& source = parsed(written.run);
-  if (!budget_.text(written.run.text.size() + bytes_a_string, pipeline_.file, written.run.at)) return;
+  if (!budget_.text(written.run.text.size() + bytes_a_step, pipeline_.file, written.run.at)) return;
   if (!budget_.expressions(source.expressions(), pipeline_.file, written.run.at)) return;
   auto script = write_script(source, context_, options);
   if (!script) return problem(mark_of(written.run, script.error().offset), script.error().message, script.error().hint);

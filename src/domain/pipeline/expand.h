@@ -38,6 +38,9 @@ class Budget final {
   bool spent_ = false;
 };
 
+/// The image of a job comes from a registry, and this server has no way there.
+void refuse_image(const Pipeline& pipeline, const Text& text, std::string_view image, Problems& problems);
+
 /// Expands the jobs of one file. References outlive it.
 class Expander final {
  public:

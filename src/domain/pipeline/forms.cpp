@@ -45,6 +45,10 @@ bool is_shell(std::string_view text) {
   return text.size() > 1 && text.size() <= 256 && text[0] == '/' && std::ranges::all_of(text, plain);
 }
 
+bool is_registry_image(std::string_view image) {
+  return image != "host" && !image.starts_with("oci:") && !image.starts_with("/") && !image.starts_with("./") && !image.starts_with("../");
+}
+
 bool is_cron(std::string_view text) {
   int fields = 0;
   for (std::size_t at = 0; at < text.size(); ++fields) {

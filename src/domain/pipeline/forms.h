@@ -15,6 +15,7 @@ bool is_environment_name(std::string_view);
 bool is_label(std::string_view);              // of a pool
 bool is_filter(std::string_view);             // a glob, maybe with `!`
 bool is_relative_path(std::string_view);      // stays within the workspace
+bool is_registry_image(std::string_view);     // neither host, oci:… nor a directory
 bool is_shell(std::string_view);
 bool is_cron(std::string_view);
 bool is_time_zone(std::string_view);

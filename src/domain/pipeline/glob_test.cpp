@@ -1,6 +1,7 @@
 #include "domain/pipeline/glob.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
 namespace mayfly {
 namespace {
@@ -36,6 +37,29 @@ TEST(Glob, EverythingElseIsItself) {
   EXPECT_TRUE(glob_match("[x]", "[x]"));
   EXPECT_TRUE(glob_match("", ""));
   EXPECT_FALSE(glob_match("", "a"));
+}
+
+/// The same language, read by trying everything.
+bool tries(std::string_view pattern, std::string_view text, bool at_segment = true) {
+  if (pattern.empty()) return text.empty();
+  if (pattern.starts_with("**")) {
+    if (at_segment && pattern.substr(2).starts_with("/") && tries(pattern.substr(3), text)) return true;
+    return tries(pattern.substr(2), text, false) || (!text.empty() && tries(pattern, text.substr(1), at_segment));
+  }
+  if (pattern[0] == '*') return tries(pattern.substr(1), text, false) || (!text.empty() && text[0] != '/' && tries(pattern, text.substr(1), false));
+  if (text.empty()) return false;
+  bool one = pattern[0] == '?' ? text[0] != '/' : pattern[0] == text[0];
+  return one && tries(pattern.substr(1), text.substr(1), pattern[0] == '/');
+}
+
+TEST(Glob, IsAsTryingEverythingSays) {
+  auto string_of = [](std::string_view letters) { return rc::gen::container<std::string>(rc::gen::elementOf(std::string(letters))); };
+  EXPECT_TRUE(rc::check("glob_match", [&] {
+    auto pattern = *rc::gen::scale(0.12, string_of("ab/**?/"));
+    auto text = *rc::gen::scale(0.12, string_of("aab/"));
+    RC_PRE(!pattern.contains("***"));
+    RC_ASSERT(glob_match(pattern, text) == tries(pattern.ends_with('/') ? pattern + "**" : pattern, text));
+  }));
 }
 
 TEST(Glob, HasALimit) {

@@ -116,6 +116,7 @@ struct InputDef {
 };
 
 struct TriggersDef {
+  bool written = false;   // false: there is no `on`, this is what it means
   std::optional<FilterDef> push;
   std::optional<FilterDef> pull_request;
   ForkPolicy forks = ForkPolicy::approve;

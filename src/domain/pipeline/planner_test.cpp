@@ -135,7 +135,7 @@ TEST(Plan, ListensToPushesPullRequestsAndPeopleWithoutOn) {
   EXPECT_TRUE(planned(yaml).plan);
   EXPECT_TRUE(planned(yaml, {.event = "pull_request", .ref = "refs/pull/7/head", .base_ref = "main"}).plan);
   EXPECT_TRUE(planned(yaml, {.event = "manual", .ref = "refs/heads/main"}).plan);
-  EXPECT_EQ(planned(yaml, {.ref = "refs/tags/v1"}).no_build, ".ci.yaml does not listen to the tag 'v1': on.push.tags does not match it");
+  EXPECT_EQ(planned(yaml, {.ref = "refs/tags/v1"}).no_build, ".ci.yaml does not listen to the tag 'v1': it has no `on`, and tags are built only when it says so");
 }
 
 TEST(Plan, SaysWhyThereIsNoBuild) {
@@ -149,6 +149,7 @@ TEST(Plan, SaysWhyThereIsNoBuild) {
             ".ci.yaml does not listen to pull requests into 'dev': on.pull_request.branches does not match it");
   EXPECT_EQ(planned(yaml, {.event = "manual"}).no_build, ".ci.yaml is not started by hand: `manual` is not under its `on`");
   EXPECT_EQ(planned(yaml, {.event = "schedule"}).no_build, ".ci.yaml does not listen to the event 'schedule'");
+  EXPECT_EQ(planned("on: {push: {tags: [v1]}}\njobs: {a: {run: x}}").no_build, ".ci.yaml does not listen to the branch 'main': `on.push` has no branches");
   EXPECT_EQ(plan({}, push_to("main"))->no_build, "there is no .ci.yaml and no .ci/*.yaml at this commit");
   EXPECT_FALSE(plan({}, push_to("main"))->plan);
 }
@@ -405,8 +406,8 @@ TEST(Plan, HasLimitsWithNames) {
   EXPECT_TRUE(planned(two, push_to("main"), {.limits = {.expressions = 2}}).plan);
   EXPECT_EQ(problems_of(two, push_to("main"), {.limits = {.expressions = 1}}),
             ".ci.yaml:1:18: this build is larger than 1 expressions (limit: expressions): split the pipeline\n");
-  EXPECT_TRUE(planned(four, push_to("main"), {.limits = {.plan_bytes = 1000}}).plan);
-  EXPECT_EQ(problems_of(four, push_to("main"), {.limits = {.plan_bytes = 100}}), ".ci.yaml:1:36: this build is larger than 100 bytes (limit: plan): split the pipeline\n");
+  EXPECT_TRUE(planned(four, push_to("main"), {.limits = {.plan_bytes = 10'000}}).plan);
+  EXPECT_EQ(problems_of(four, push_to("main"), {.limits = {.plan_bytes = 4'000}}), ".ci.yaml:1:8: this build is larger than 4000 bytes (limit: plan): split the pipeline\n");
   EXPECT_THAT(problems_of("{a: , b: , c: }", push_to("main"), {.limits = {.diagnostics = 2}}), testing::EndsWith(".ci.yaml:1:7: and 2 more problems: correct those above first\n"));
 }
 
@@ -437,6 +438,14 @@ TEST(Lint, AcceptsWhatOtherServersCanRun) {
   std::vector<PipelineFile> files{{".ci.yaml", "jobs: {a: {run: x, services: {db: {image: postgres}}}}"}};
   EXPECT_EQ(lint(files).size(), 1u);
   EXPECT_EQ(lint(files, {.unsupported = {}}).size(), 0u);
+}
+
+TEST(Lint, KnowsImagesThatAreWrittenOut) {
+  std::vector<PipelineFile> files{{".ci.yaml", "defaults: {image: alpine}\njobs: {a: {run: x, image: 'debian:12'}, b: {run: x, image: host}, c: {run: x, image: '${{ sha }}'}, d: {run: x}}"}};
+  EXPECT_EQ(text_of(lint(files)),
+            ".ci.yaml:1:19: this server cannot fetch the image 'alpine' from a registry yet: write host, oci:PATH[:TAG] or the path of a directory\n"
+            ".ci.yaml:2:28: this server cannot fetch the image 'debian:12' from a registry yet: write host, oci:PATH[:TAG] or the path of a directory\n");
+  EXPECT_EQ(text_of(lint(files, {.unsupported = {}})), "");
 }
 
 }  // namespace
