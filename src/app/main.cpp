@@ -1,4 +1,5 @@
+#include "app/local.h"
 #include "app/up.h"
 #include "cli/cli.h"
 
-int main(int argc, char** argv) { return mayfly::cli::run(argc, argv, {.up = mayfly::run_up}); }
+int main(int argc, char** argv) { return mayfly::cli::run(argc, argv, {.up = mayfly::run_up, .with_server = mayfly::with_local_server}); }

@@ -22,6 +22,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "net/server.h"
+#include "roles/builds/planning.h"
 #include "roles/gateway/gateway.h"
 #include "roles/runners/pool_keeper.h"
 #include "roles/scheduler/scheduler.h"
@@ -185,6 +186,17 @@ Task<void> EmbeddedServer::run() {
   p.forge->stop();
   roles.cancel();
   co_await roles.join();
+}
+
+Task<Result<std::string>> EmbeddedServer::build_once(std::string project, cli::LocalBuild wanted) {
+  auto& p = *parts_;
+  CO_TRY_ASSIGN(auto made, co_await add_project(*p.db, p.clock, p.entropy, {.name = std::move(project), .repo_url = std::move(wanted.repository)}));
+  BuildRequest request{.project = std::move(made), .event = std::move(wanted.event), .only = std::move(wanted.jobs)};
+  CO_TRY_ASSIGN(auto planned, co_await plan_build(*p.forge, p.clock, p.entropy, std::move(request)));
+  if (!planned.build) co_return fail(Errc::unsupported, "no build: " + planned.why_not, "mayfly plan shows what each event does");
+  auto id = planned.build->header.id.str();
+  CO_TRY(co_await p.builds->create(std::move(*planned.build), {}));
+  co_return id;
 }
 
 void EmbeddedServer::stop() {

@@ -38,6 +38,7 @@ class Grammar final {
     token();
     lint();
     plan();
+    run();
     version();
   }
 
@@ -253,6 +254,18 @@ class Grammar final {
     sub.add_option("--changed", plan_.changed, "Paths the event changed (else every path filter matches)");
   }
 
+  void run() {
+    auto& sub = command(app_, "run", "Run the pipeline of this checkout, as it is on disk, on this machine: the same planner, runner and sandbox", run_,
+                        "mayfly run\n  mayfly run test --artifacts out");
+    json(sub);
+    sub.add_option("JOB", run_.jobs, "Only these jobs, and what they need");
+    event(sub, run_.event);
+    sub.add_option("--slots", run_.slots, "How many jobs of one cpu run at once (0: one a core)")->check(CLI::Range(0, 10'000));
+    sub.add_option("--secret", run_.secrets, "Give the jobs this secret: the value of the environment variable of that name; may be repeated")
+        ->allow_extra_args(false);
+    sub.add_option("--artifacts", run_.artifacts, "Directory for the artifacts");
+  }
+
   void version() { json(command(app_, "version", "Show the version", version_, "mayfly version")); }
 
   /// A first word that is no command gets the nearest one named.
@@ -304,6 +317,7 @@ class Grammar final {
   TokenCreate token_create_;
   Lint lint_;
   ShowPlan plan_;
+  RunHere run_;
   Version version_;
 };
 

@@ -101,10 +101,18 @@ struct ShowPlan {
   EventOptions event = {};
   std::vector<std::string> changed = {};
 };
+/// `mayfly run`.
+struct RunHere {
+  std::vector<std::string> jobs = {};
+  EventOptions event = {};
+  int slots = 0;
+  std::vector<std::string> secrets = {};  // names of this process's environment variables
+  std::string artifacts = {};             // directory for what the jobs make; empty: not kept
+};
 struct Version {};
 
 using Command = std::variant<UpOptions, ProjectAdd, ProjectList, Trigger, Builds, ShowBuild, Logs, Cancel, Retry, ListArtifacts, GetArtifact,
-                             SecretSet, SecretList, SecretRemove, TokenCreate, Lint, ShowPlan, Version>;
+                             SecretSet, SecretList, SecretRemove, TokenCreate, Lint, ShowPlan, RunHere, Version>;
 
 struct Invocation {
   Connection connection = {};

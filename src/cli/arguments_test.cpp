@@ -25,7 +25,7 @@ Usage refused(std::vector<std::string> arguments) {
 const std::vector<std::vector<std::string>> every_command{
     {"up"},        {"project", "add"}, {"project", "list"},     {"trigger"},       {"builds"},         {"build"},
     {"logs"},      {"cancel"},         {"retry"},               {"artifacts"},     {"artifacts", "get"}, {"secret", "set"},
-    {"secret", "list"}, {"secret", "rm"}, {"token", "create"}, {"lint"},           {"plan"},           {"version"}};
+    {"secret", "list"}, {"secret", "rm"}, {"token", "create"}, {"lint"},           {"plan"}, {"run"}, {"version"}};
 
 TEST(Arguments, EveryCommandHasHelpWithAnExampleThatParses) {
   for (auto words : every_command) {

@@ -42,6 +42,7 @@ struct Dispatch {
   }
   int operator()(const Lint& options) const { return verdict(world, execute(world, invocation.json, options)); }
   int operator()(const ShowPlan& options) const { return verdict(world, execute(world, invocation.json, options)); }
+  int operator()(const RunHere& options) const { return verdict(world, execute(world, invocation.json, programs, options)); }
 
   template <class Options>
   int operator()(const Options& options) const {

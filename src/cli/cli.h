@@ -6,6 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "async/signal.h"
+#include "async/task.h"
+#include "base/result.h"
+#include "domain/pipeline/plan.h"
+
 namespace mayfly {
 
 /// `mayfly up`.
@@ -20,9 +25,37 @@ namespace cli {
 
 struct World;
 
+/// A build that nobody pushed.
+struct LocalBuild {
+  std::string repository = {};         // a directory git can fetch from
+  TriggerEvent event = {};             // its sha is in the repository
+  std::vector<std::string> jobs = {};  // with what they need; empty: all
+};
+
+/// A server in this process, for as long as a command runs.
+class LocalServer {
+ public:
+  virtual ~LocalServer() = default;
+  virtual std::string url() const = 0;
+  virtual std::string token() const = 0;
+  /// Makes the one project, named `local_project`, and its first build; returns the build's id.
+  virtual Task<Result<std::string>> build(LocalBuild wanted) = 0;
+  /// Raised once, by the first SIGINT or SIGTERM; another one ends the process.
+  virtual Signal& interrupted() = 0;
+};
+
+inline constexpr const char* local_project = "local";
+
+struct LocalOptions {
+  std::string data_dir = {};
+  int slots = 0;
+};
+
 /// What the app layer does for commands; each returns the process's exit code.
 struct Programs {
-  std::function<int(UpOptions)> up;
+  std::function<int(UpOptions)> up = {};
+  /// Starts a server, runs `use` beside it and stops the server again.
+  std::function<int(LocalOptions, std::function<Task<int>(Loop, LocalServer&)> use)> with_server = {};
 };
 
 // Exit codes.

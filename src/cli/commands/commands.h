@@ -24,5 +24,6 @@ Task<Result<int>> execute(Session& session, TokenCreate options);
 // Without a server.
 Result<int> execute(World& world, bool json, const Lint& options);
 Result<int> execute(World& world, bool json, const ShowPlan& options);
+Result<int> execute(World& world, bool json, const Programs& programs, const RunHere& options);
 
 }  // namespace mayfly::cli

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "domain/pipeline/planner.h"
+#include "domain/pipeline/selection.h"
 
 namespace mayfly {
 namespace {
@@ -72,6 +73,7 @@ Task<Result<PlannedBuild>> plan_build(Forge& forge, Clock& clock, Entropy& entro
   if (!planned->plan) co_return PlannedBuild{std::nullopt, planned->no_build};
   record.state.event = planned->event;
   record.state.event.changed_paths.reset();  // has done its work
+  if (!request.only.empty()) CO_TRY(keep_only(*planned->plan, request.only));
   refuse_reserved_secrets(*planned->plan, files[0].path, record.header.errors);
   record.header.pipeline = planned->plan->name;
   for (auto& spec : planned->plan->jobs) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ports/clock.h"
 #include "ports/forge.h"
@@ -19,6 +20,7 @@ struct BuildRequest {
   std::optional<std::string> meaning;  // of the webhook
   std::string message;                 // empty: the commit's own
   std::string author;
+  std::vector<std::string> only;       // jobs asked for, with what they need; empty: all
 };
 
 struct PlannedBuild {

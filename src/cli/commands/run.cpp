@@ -1,0 +1,125 @@
+#include <filesystem>
+
+#include "adapters/system/system_clock.h"
+#include "async/scope.h"
+#include "cli/checkout.h"
+#include "cli/commands/commands.h"
+#include "cli/download.h"
+#include "cli/log_follower.h"
+#include "cli/offline.h"
+#include "cli/render/build_view.h"
+#include "cli/scratch.h"
+#include "cli/watch.h"
+
+namespace mayfly::cli {
+namespace {
+
+/// One run: what was asked for, beside a server that lives as long as it.
+class LocalRun final {
+ public:
+  LocalRun(Session& session, LocalServer& server, const RunHere& options) : session_(session), server_(server), options_(options), scope_(session.loop) {}
+
+  Task<Result<int>> run(LocalBuild wanted) {
+    CO_TRY_ASSIGN(build_id_, co_await server_.build(std::move(wanted)));
+    CO_TRY(co_await give_secrets());
+    scope_.spawn(follow());
+    scope_.spawn(cancel_when_interrupted());
+    co_await scope_.join();
+    co_return *std::move(result_);
+  }
+
+ private:
+  Task<Result<void>> give_secrets() {
+    for (auto& name : options_.secrets) {
+      auto value = session_.world.environment(name);
+      if (!value) co_return fail(Errc::invalid, "the environment has no variable " + name, "set it, or leave out --secret " + name);
+      CO_TRY(co_await session_.api.set_secret(local_project, name, std::move(*value)));
+    }
+    co_return Result<void>();
+  }
+
+  Task<void> follow() {
+    result_ = co_await follow_to_the_end();
+    scope_.cancel();
+  }
+
+  Task<Result<int>> follow_to_the_end() {
+    if (session_.json) {
+      CO_TRY_ASSIGN(auto build, co_await follow_build(session_, build_id_, [](const Build&) { return true; }));
+      CO_TRY(co_await keep_artifacts());
+      session_.line(build.json);
+      co_return exit_code_of(build);
+    }
+    LogFollower follower(session_, build_id_, "");
+    CO_TRY_ASSIGN(auto build, co_await follower.run());
+    CO_TRY(co_await keep_artifacts());
+    auto lines = build_tree({build, "local", session_.clock.now()}, session_.style());
+    for (std::size_t i = 1; i < lines.size(); ++i) session_.line(lines[i]);
+    session_.line(verdict({build, "local", session_.clock.now()}, session_.style()));
+    co_return exit_code_of(build);
+  }
+
+  Task<Result<void>> keep_artifacts() {
+    if (options_.artifacts.empty()) co_return Result<void>();
+    std::optional<std::string> cursor;
+    do {
+      CO_TRY_ASSIGN(auto page, co_await session_.api.artifacts(build_id_, cursor));
+      for (auto& artifact : page.items) {
+        auto to = std::filesystem::path(options_.artifacts) / artifact.path;
+        std::error_code ec;
+        std::filesystem::create_directories(to.parent_path(), ec);
+        CO_TRY(co_await download(session_, artifact, to.string()));
+      }
+      cursor = page.next;
+    } while (cursor);
+    co_return Result<void>();
+  }
+
+  Task<void> cancel_when_interrupted() {
+    if (!co_await server_.interrupted().wait(session_.clock)) co_return;
+    session_.world.console.err("Canceling; once more ends at once.\n");
+    auto canceled = co_await session_.api.cancel(build_id_);
+    if (!canceled) session_.world.console.err(error_text(canceled.error()));
+  }
+
+  Session& session_;
+  LocalServer& server_;
+  const RunHere& options_;
+  std::string build_id_;
+  std::optional<Result<int>> result_;
+  Scope scope_;
+};
+
+Task<int> beside(World& world, bool json, const RunHere& options, LocalBuild wanted, Loop loop, LocalServer& server) {
+  SystemClock clock(loop);
+  http::Client client(loop);
+  Api api(client, clock, {.url = server.url(), .token = server.token()});
+  Session session{world, api, clock, loop, json};
+  LocalRun run(session, server, options);
+  auto result = co_await run.run(std::move(wanted));
+  if (result) co_return *result;
+  world.console.err(error_text(result.error()));
+  co_return exit_code_of(result.error());
+}
+
+}  // namespace
+
+Result<int> execute(World& world, bool json, const Programs& programs, const RunHere& options) {
+  TRY_ASSIGN(auto checkout, Checkout::open(world.directory));
+  TRY_ASSIGN(auto files, checkout.pipeline_files());
+  TRY_ASSIGN(auto event, event_of(options.event, checkout));
+  auto problems = lint(files, plan_options());
+  if (!problems.empty()) {
+    for (auto& problem : problems) world.console.err(harmless(to_string(problem)) + "\n");
+    return said_no;
+  }
+  Scratch scratch;
+  auto bare = scratch.path() + "/source.git";
+  TRY_ASSIGN(event.sha, checkout.snapshot(bare, event.ref));
+  LocalBuild wanted{.repository = bare, .event = std::move(event), .jobs = options.jobs};
+  return programs.with_server({.data_dir = scratch.path() + "/data", .slots = options.slots}, [&](Loop loop, LocalServer& server) {
+    return beside(world, json, options, wanted, loop, server);
+  });
+}
+
+}  // namespace mayfly::cli
