@@ -191,6 +191,9 @@ Task<void> EmbeddedServer::run() {
 Task<Result<std::string>> EmbeddedServer::build_once(std::string project, cli::LocalBuild wanted) {
   auto& p = *parts_;
   CO_TRY_ASSIGN(auto made, co_await add_project(*p.db, p.clock, p.entropy, {.name = std::move(project), .repo_url = std::move(wanted.repository)}));
+  for (auto& [name, value] : wanted.secrets) {
+    CO_TRY(co_await p.secrets->set(made.id, {name, std::move(value)}));
+  }
   BuildRequest request{.project = std::move(made), .event = std::move(wanted.event), .only = std::move(wanted.jobs)};
   CO_TRY_ASSIGN(auto planned, co_await plan_build(*p.forge, p.clock, p.entropy, std::move(request)));
   if (!planned.build) co_return fail(Errc::unsupported, "no build: " + planned.why_not, "mayfly plan shows what each event does");

@@ -26,7 +26,7 @@ class EmbeddedServer final {
   const std::string& base_url() const;     // "http://127.0.0.1:8080"
   const std::string& token() const;        // an owner's; also in DIR/token
 
-  /// Makes a project and a build of it, of any event; returns the build's id. Errc::unsupported: there is nothing to build.
+  /// Makes a project with its secrets and a build of it, of any event; returns the build's id. Errc::unsupported: there is nothing to build.
   Task<Result<std::string>> build_once(std::string project, cli::LocalBuild wanted);
 
   /// Serves until stop() has drained, or the caller is canceled. Runners go on without the server.

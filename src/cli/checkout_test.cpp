@@ -88,10 +88,10 @@ TEST_F(AWorkingTree, APlanSaysWhatWouldRunAndWhy) {
   ● lint      1 step
   ● test (a)  1 step  needs lint
   ● test (b)  1 step  needs lint
-  ● deploy    1 step  needs test (a), test (b)
+  ● deploy    1 step  needs test (all 2)
 )");
   EXPECT_EQ(world.run({"plan", "--event", "pull_request", "--base-ref", "main"}), done);
-  EXPECT_TRUE(world.out().find("– deploy    1 step  needs test (a), test (b), its `if` is false") != std::string::npos) << world.out();
+  EXPECT_TRUE(world.out().find("– deploy    1 step  needs test (all 2), its `if` is false") != std::string::npos) << world.out();
   EXPECT_EQ(world.run({"plan", "--ref", "feature", "--json"}), done);
   EXPECT_TRUE(find_string(parse_json(world.out()).value(), "no_build")) << world.out();
 }

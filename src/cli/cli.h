@@ -3,6 +3,7 @@
 // verdict becomes the exit code. What only the composition root can do (starting the server) is handed in.
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct LocalBuild {
   std::string repository = {};         // a directory git can fetch from
   TriggerEvent event = {};             // its sha is in the repository
   std::vector<std::string> jobs = {};  // with what they need; empty: all
+  std::map<std::string, std::string> secrets = {};
 };
 
 /// A server in this process, for as long as a command runs.

@@ -21,7 +21,6 @@ class LocalRun final {
 
   Task<Result<int>> run(LocalBuild wanted) {
     CO_TRY_ASSIGN(build_id_, co_await server_.build(std::move(wanted)));
-    CO_TRY(co_await give_secrets());
     scope_.spawn(follow());
     scope_.spawn(cancel_when_interrupted());
     co_await scope_.join();
@@ -29,15 +28,6 @@ class LocalRun final {
   }
 
  private:
-  Task<Result<void>> give_secrets() {
-    for (auto& name : options_.secrets) {
-      auto value = session_.world.environment(name);
-      if (!value) co_return fail(Errc::invalid, "the environment has no variable " + name, "set it, or leave out --secret " + name);
-      CO_TRY(co_await session_.api.set_secret(local_project, name, std::move(*value)));
-    }
-    co_return Result<void>();
-  }
-
   Task<void> follow() {
     result_ = co_await follow_to_the_end();
     scope_.cancel();
@@ -90,6 +80,16 @@ class LocalRun final {
   Scope scope_;
 };
 
+Result<std::map<std::string, std::string>> secrets_of(const World& world, const std::vector<std::string>& names) {
+  std::map<std::string, std::string> out;
+  for (auto& name : names) {
+    auto value = world.environment(name);
+    if (!value) return fail(Errc::invalid, "the environment has no variable " + name, "set it, or leave out --secret " + name);
+    out[name] = std::move(*value);
+  }
+  return out;
+}
+
 Task<int> beside(World& world, bool json, const RunHere& options, LocalBuild wanted, Loop loop, LocalServer& server) {
   SystemClock clock(loop);
   http::Client client(loop);
@@ -108,6 +108,7 @@ Result<int> execute(World& world, bool json, const Programs& programs, const Run
   TRY_ASSIGN(auto checkout, Checkout::open(world.directory));
   TRY_ASSIGN(auto files, checkout.pipeline_files());
   TRY_ASSIGN(auto event, event_of(options.event, checkout));
+  TRY_ASSIGN(auto secrets, secrets_of(world, options.secrets));
   auto problems = lint(files, plan_options());
   if (!problems.empty()) {
     for (auto& problem : problems) world.console.err(harmless(to_string(problem)) + "\n");
@@ -116,7 +117,7 @@ Result<int> execute(World& world, bool json, const Programs& programs, const Run
   Scratch scratch;
   auto bare = scratch.path() + "/source.git";
   TRY_ASSIGN(event.sha, checkout.snapshot(bare, event.ref));
-  LocalBuild wanted{.repository = bare, .event = std::move(event), .jobs = options.jobs};
+  LocalBuild wanted{.repository = bare, .event = std::move(event), .jobs = options.jobs, .secrets = std::move(secrets)};
   return programs.with_server({.data_dir = scratch.path() + "/data", .slots = options.slots}, [&](Loop loop, LocalServer& server) {
     return beside(world, json, options, wanted, loop, server);
   });

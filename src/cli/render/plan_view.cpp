@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "base/json.h"
 #include "cli/render/build_view.h"
@@ -35,9 +37,38 @@ std::string joined(const std::vector<std::string>& words) {
 
 std::string count(std::size_t n, std::string_view what) { return std::to_string(n) + " " + std::string(what) + (n == 1 ? "" : "s"); }
 
-std::string about(const PlannedJob& job) {
+/// Which jobs came of which one as written.
+struct Families {
+  std::map<std::string_view, std::string_view> base_of;
+  std::map<std::string_view, std::size_t> sizes;
+
+  explicit Families(const Plan& plan) {
+    for (auto& job : plan.jobs) {
+      base_of[job.name] = job.base_name;
+      ++sizes[job.base_name];
+    }
+  }
+};
+
+/// Of a matrix that is needed as a whole, its name and how many they are.
+std::string needs_of(const JobSpec& job, const Families& families) {
+  std::map<std::string_view, std::size_t> needed;
+  for (auto& need : job.needs)
+    if (auto it = families.base_of.find(need); it != families.base_of.end()) ++needed[it->second];
+  std::vector<std::string> out;
+  for (auto& need : job.needs) {
+    auto it = families.base_of.find(need);
+    auto base = it == families.base_of.end() ? std::string_view() : it->second;
+    auto size = base.empty() ? 0 : families.sizes.at(base);
+    if (size < 2 || needed[base] < size) out.push_back(need);
+    else if (std::exchange(needed[base], size + 1) == size) out.push_back(std::string(base) + " (all " + std::to_string(size) + ")");
+  }
+  return joined(out);
+}
+
+std::string about(const PlannedJob& job, const Families& families) {
   std::vector<std::string> parts;
-  if (!job.spec->needs.empty()) parts.push_back("needs " + harmless(joined(job.spec->needs)));
+  if (!job.spec->needs.empty()) parts.push_back("needs " + harmless(needs_of(*job.spec, families)));
   if (job.spec->image != "host") parts.push_back("image " + harmless(job.spec->image));
   if (!job.why.empty()) parts.push_back(first_line(job.why));
   return joined(parts);
@@ -63,10 +94,11 @@ std::string plan_text(const Plan& plan, const TriggerEvent& event, const Style& 
   auto runs = std::size_t(std::ranges::count(jobs, true, &PlannedJob::runs));
   auto out = painted(harmless(event.event) + " of " + short_ref(event.ref), Paint::bold, style) + ": " + count(runs, "job") + " would run" +
              (runs < jobs.size() ? ", " + std::to_string(jobs.size() - runs) + " skipped" : "") + "\n";
+  Families families(plan);
   std::vector<std::vector<std::string>> rows;
   for (auto& job : jobs) {
     auto glyph = job.runs ? painted("●", Paint::green, style) : painted("–", Paint::dim, style);
-    rows.push_back({"  " + glyph + " " + harmless(job.spec->name), count(job.spec->steps.size(), "step"), about(job)});
+    rows.push_back({"  " + glyph + " " + harmless(job.spec->name), count(job.spec->steps.size(), "step"), about(job, families)});
   }
   return out + table(rows);
 }
