@@ -27,6 +27,13 @@ ExpressionContext context_of(const RunnerJob& job, const AskCondition& question)
   return context;
 }
 
+/// A `finally` step runs whatever happened, unless its `if` asks what did.
+Result<bool> evaluate_step_condition(const StepSpec& step, ExpressionContext context) {
+  auto parsed = parse_condition(step.condition);
+  if (step.finally && parsed && !parsed->asks_standing()) context.standing = Standing::success;
+  return evaluate_condition(step.condition, context);
+}
+
 FinishReport infrastructure(Reason reason, std::string detail) {
   FinishReport report;
   report.outcome = Outcome::infrastructure;
@@ -139,6 +146,7 @@ InitJob Attempt::init_job() const {
 Task<FinishReport> Attempt::run_steps() {
   auto what = init_job();
   auto limit = p_.clock.now() + what.timeout + what.term_grace + what.finally_limit + init_patience;
+  if (p_.spec.runner.timeout > Duration::zero()) limit = std::min(limit, started_ + p_.spec.runner.timeout);
   p_.link.send(ToInit(std::move(what)));
   running_ = true;
   if (cancel_) p_.link.send(ToInit(*cancel_));
@@ -327,7 +335,7 @@ void Attempt::on_change(const StepChange& change) {
 void Attempt::on_question(const AskCondition& question) {
   auto i = static_cast<std::size_t>(question.step);
   if (i < steps_before_ || i >= steps_.size()) return breach("a question about a step that the job does not have");
-  auto runs = evaluate_condition(job_.spec.steps[i - steps_before_].condition, context_of(job_, question));
+  auto runs = evaluate_step_condition(job_.spec.steps[i - steps_before_], context_of(job_, question));
   p_.link.send(ToInit(ConditionAnswer{.step = question.step, .run = runs.value_or(false), .error = runs ? "" : runs.error().message}));
 }
 

@@ -13,6 +13,7 @@ Duration patience(int refused) { return std::min<Duration>(std::chrono::seconds(
 void LogShipper::end() {
   ended_ = true;
   wake_.notify();
+  over_.notify();
 }
 
 void LogShipper::durable(std::int64_t offset) {
@@ -30,7 +31,7 @@ Task<Result<void>> LogShipper::run() {
       bool last = ended && batch.frames.size() < max_log_batch_bytes / 2;
       auto end = last ? std::optional(batch.end) : std::nullopt;
       CO_TRY(co_await ship(std::move(batch), end));
-      if (!last && !ended) co_await sleep_for(clock_, log_ship_interval);
+      if (!last && !ended) co_await over_.wait(clock_, clock_.now() + log_ship_interval);
     } else if (!ended) {
       co_await wake_.wait(clock_, clock_.now() + log_look_interval);
     } else if (durable_ >= file_.position()) {

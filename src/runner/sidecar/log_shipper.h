@@ -38,7 +38,8 @@ class LogShipper final {
   RunnerApi& api_;
   LogFile& file_;
   Clock& clock_;
-  Signal wake_;
+  Signal wake_;                  // something may be there to ship
+  Signal over_;                  // ended: no reason to gather more
   bool ended_ = false;
   std::int64_t durable_ = 0;
   int refused_ = 0;              // answers in a row that brought us nothing

@@ -22,7 +22,7 @@ namespace mayfly {
 
 inline constexpr Duration init_patience = std::chrono::seconds(15);      // over all limits init keeps itself, before it is killed
 inline constexpr Duration exit_patience = std::chrono::seconds(10);      // from init's last word to the end of the sandbox
-inline constexpr Duration default_cancel_grace = std::chrono::seconds(10);
+inline constexpr Duration default_cancel_grace = std::chrono::seconds(5);   // of a cancel that names none
 
 using LaunchSandbox = std::function<Task<Result<std::unique_ptr<Sandbox>>>(Loop, SandboxSpec)>;
 

@@ -132,15 +132,18 @@ TEST_F(SidecarTest, NeverUsesALogFileTwice) {
 }
 
 TEST_F(SidecarTest, AsksTheExpressionsOfStepsHere) {
-  auto job = job_of({"exit 1", "echo after failure", "echo never", "echo pushed"});
+  auto job = job_of({"exit 1", "echo after failure", "echo never", "echo pushed", "echo at last", "echo not at last"});
   job.spec.steps[1].condition = "failure() && needs.build.outputs.tag == 'v1'";
   job.spec.steps[2].condition = "matrix.db == 'x'";
   job.spec.steps[3].condition = "always() && event == 'push' && env.LEVEL == '9'";
   job.spec.steps[3].env = {{"LEVEL", "9"}};
+  job.spec.steps[4].finally = job.spec.steps[5].finally = true;
+  job.spec.steps[4].condition = "event == 'push'";
+  job.spec.steps[5].condition = "success()";
   job.needs = {{.name = "build", .status = "succeeded", .outputs = {{"tag", "v1"}}}};
   FakeServer server(job);
   run(server);
-  EXPECT_EQ(server.log(), "after failure\npushed\n");
+  EXPECT_EQ(server.log(), "after failure\npushed\nat last\n");
 }
 
 TEST_F(SidecarTest, ReportsStepsWhileTheyRun) {
