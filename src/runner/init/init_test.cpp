@@ -1,5 +1,6 @@
 // Stories of mayfly-init, told with the real program.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <random>
@@ -371,18 +372,26 @@ TEST(StaticInit, RunsAJobWithNothingButItself) {
   EXPECT_EQ(init.log(), "*** and more\n");
 }
 
-TEST(StaticInit, IsUpInNoTime) {
-  std::vector<std::chrono::microseconds> times;
+/// What ended children of this process have used of a processor.
+std::chrono::microseconds processor_time() {
+  rusage used;
+  ::getrusage(RUSAGE_CHILDREN, &used);
+  return std::chrono::seconds(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + std::chrono::microseconds(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+TEST(StaticInit, CostsNextToNothingToStart) {
+  std::chrono::microseconds least = 1h;
   for (int i = 0; i < 20; ++i) {
-    auto begin = std::chrono::steady_clock::now();
-    InitUnderTest init(MAYFLY_STATIC_INIT);
-    init.send(CancelJob{});
-    ASSERT_TRUE(init.done());
-    times.push_back(std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin));
+    auto before = processor_time();
+    {
+      InitUnderTest init(MAYFLY_STATIC_INIT);
+      init.send(CancelJob{});
+      ASSERT_TRUE(init.done());
+    }
+    least = std::min(least, processor_time() - before);
   }
-  std::ranges::sort(times);
-  RecordProperty("start_to_done_us", static_cast<int>(times[10].count()));
-  EXPECT_LT(times[0], 20ms);
+  RecordProperty("processor_us", static_cast<int>(least.count()));
+  EXPECT_LT(least, 5ms) << "from fork to the end, of a processor's time: the machine may be busy otherwise";
 }
 
 }  // namespace
