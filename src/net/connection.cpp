@@ -321,11 +321,12 @@ Task<bool> Connection::send(Response response, Reply reply) {
     if (length) append_line(head, "Content-Length", std::to_string(*length));
     else if (chunked) append_line(head, "Transfer-Encoding", "chunked");
   }
-  bool until_close = !length && !chunked;
+  bool sends_body = !reply.head_only && !has_no_body(response.status);
+  bool until_close = sends_body && !length && !chunked;
   if (!reply.keep_alive || until_close) append_line(head, "Connection", "close");
   else if (!reply.http11) append_line(head, "Connection", "keep-alive");
   head += "\r\n";
-  if (reply.head_only || has_no_body(response.status)) co_return co_await send_text(std::move(head), "");
+  if (!sends_body) co_return co_await send_text(std::move(head), "");
   if (text) co_return co_await send_text(std::move(head), *text);
   bool sent = co_await send_stream(std::move(head), *stream, chunked);
   co_return sent && !until_close;

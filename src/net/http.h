@@ -1,6 +1,6 @@
 #pragma once
 // HTTP messages as Mayfly's own values, so that handlers and callers compile without the library that moves the bytes
-// (it stays in stream.cpp and parser.cpp).
+// (see stream.h and parser.h).
 
 #include <any>
 #include <charconv>

@@ -95,6 +95,9 @@ TEST_F(Served, HeadIsGetWithoutTheBody) {
   EXPECT_THAT(head, HasSubstr("Content-Length: 5\r\n"));
   EXPECT_THAT(peer.receive_until("\r\n\r\n"), HasSubstr("Transfer-Encoding: chunked\r\n"));
   EXPECT_THAT(peer.receive_response(), EndsWith("hello"));
+  peer.send("HEAD /chunks HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(peer.receive_until("\r\n\r\n"), HasSubstr("Connection: keep-alive\r\n"));
+  EXPECT_THAT(peer.receive_response(), EndsWith("hello"));
 }
 
 TEST_F(Served, AStreamedAnswerIsChunkedFor11AndEndsTheConnectionFor10) {

@@ -1,6 +1,6 @@
 #pragma once
 // One connection's bytes, over TCP, a unix socket or TLS. Internal to net: the sockets' headers cost seconds to compile and
-// stay in stream.cpp, and the tests and fuzzers of everything above bring streams of their own.
+// stay behind it, and the tests and fuzzers of everything above bring streams of their own.
 
 #include <memory>
 #include <span>
