@@ -77,6 +77,18 @@ Task<Result<Project>> Deliveries::authenticate(const GithubDelivery& delivery, s
                  "set the same secret at the forge and with: mayfly project add … --webhook-secret");
 }
 
+/// Counted once a second: the cap is for floods, and a second of webhooks more or less does not matter to it.
+Task<Result<void>> Deliveries::check_backlog() {
+  if (counted_at_ + std::chrono::seconds(1) <= clock_.now()) {
+    counted_at_ = clock_.now();
+    CO_TRY_ASSIGN(auto waiting, co_await db_.query(statement(count_open)));
+    backlog_ = int_at(waiting.rows.at(0), 0);
+  }
+  if (backlog_ >= max_open_deliveries)
+    co_return fail(Errc::rate_limited, "too many webhooks wait to be processed", "send it again in a minute");
+  co_return Result<void>{};
+}
+
 Task<Result<Receipt>> Deliveries::receive(GithubDelivery delivery) {
   if (delivery.event.empty()) co_return fail(Errc::invalid, "the header X-GitHub-Event is missing");
   if (delivery.delivery_id.empty() || delivery.delivery_id.size() > max_webhook_name_bytes)
@@ -84,9 +96,7 @@ Task<Result<Receipt>> Deliveries::receive(GithubDelivery delivery) {
   CO_TRY_ASSIGN(auto payload, github_payload(delivery.content_type, delivery.body));
   CO_TRY_ASSIGN(auto project, co_await authenticate(delivery, payload));
   CO_TRY_ASSIGN(auto webhook, decode_github(delivery.event, payload));
-  CO_TRY_ASSIGN(auto waiting, co_await db_.query(statement(count_open)));
-  if (int_at(waiting.rows.at(0), 0) >= max_open_deliveries)
-    co_return fail(Errc::rate_limited, "too many webhooks wait to be processed", "send it again in a minute");
+  CO_TRY(co_await check_backlog());
 
   auto id = make_id<DeliveryId>(clock_, entropy_);
   auto stored = co_await db_.transact({statement(insert_delivery, id, project.id, provider, delivery.delivery_id, delivery.event,

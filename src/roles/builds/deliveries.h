@@ -58,6 +58,7 @@ class Deliveries final {
   enum class End { built, ignored, duplicate, failed };
 
   Task<Result<Project>> authenticate(const GithubDelivery& delivery, std::string payload);
+  Task<Result<void>> check_backlog();
   Task<void> take_forever();
   Task<Result<std::vector<Open>>> open_deliveries();
   Task<void> process(Open delivery);
@@ -74,6 +75,8 @@ class Deliveries final {
   Scope work_;
   Signal received_;
   std::set<DeliveryId> busy_;
+  std::int64_t backlog_ = 0;
+  Time counted_at_{};
 };
 
 struct DeliveryRecord {
