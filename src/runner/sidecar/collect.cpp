@@ -8,7 +8,7 @@
 namespace mayfly {
 namespace {
 
-struct Glob {
+struct Pattern {
   std::string text;      // as in the pipeline
   std::string pattern;   // without '!' and "./"
   std::string base;      // the directory (or file) at which to begin: what stands before the first wildcard
@@ -16,8 +16,8 @@ struct Glob {
   bool matched = false;
 };
 
-Result<Glob> parse(const std::string& text) {
-  Glob glob{.text = text, .pattern = text, .base = {}};
+Result<Pattern> parse(const std::string& text) {
+  Pattern glob{.text = text, .pattern = text, .base = {}};
   if (glob.pattern.size() > max_glob_bytes) return fail(Errc::too_large, "the path '" + text + "' is longer than " + std::to_string(max_glob_bytes) + " bytes");
   glob.takes_away = glob.pattern.starts_with('!');
   if (glob.takes_away) glob.pattern.erase(0, 1);
@@ -34,7 +34,7 @@ Result<Glob> parse(const std::string& text) {
 }
 
 /// The path itself or a directory above it.
-bool matches(const Glob& glob, std::string_view path) {
+bool matches(const Pattern& glob, std::string_view path) {
   for (;;) {
     if (glob_match(glob.pattern, path)) return true;
     auto slash = path.rfind('/');
@@ -48,7 +48,7 @@ bool is_git(std::string_view path) { return path == ".git" || path.starts_with("
 }  // namespace
 
 Result<Collected> collect(const Tree& tree, const std::vector<std::string>& texts) {
-  std::vector<Glob> globs;
+  std::vector<Pattern> globs;
   for (auto& text : texts) {
     TRY_ASSIGN(auto glob, parse(text));
     globs.push_back(std::move(glob));
