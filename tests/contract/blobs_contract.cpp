@@ -173,7 +173,8 @@ TEST_P(BlobsContract, AKeyMayBeAFolderOfOthers) {
 
 TEST_P(BlobsContract, KeysAreListedInTheOrderOfTheirBytes) {
   // '-' and '.' come before '/', '0' after it: the order of whole keys is not the order of folders.
-  std::vector<std::string> keys{"A/z", "a", "a-b", "a.b", "a/b", "a/b/c", "a/c", "a0", "b/" + id, "b/" + id + "/0", "b/" + id + ".x", "b/z"};
+  std::vector<std::string> keys{"A/z", "a",  "a-b",     "a.b",            "a/b",            "a/b/c",
+                                "a/c", "a0", "b/" + id, "b/" + id + "/0", "b/" + id + ".x", "b/z"};
   for (auto it = keys.rbegin(); it != keys.rend(); ++it) put(*it, *it);
   auto sorted = keys;
   std::ranges::sort(sorted);
@@ -247,7 +248,8 @@ TEST_P(BlobsContract, PuttingAndRemovingSideBySideLosesNothing) {
 
 TEST_P(BlobsContract, AHostileKeyIsRefused) {
   std::string longest(max_blob_key_segment, 'a');
-  for (std::string key : {"", "/", "/etc/passwd", "..", ".", "../k", "a/../b", "a/..", "a//b", "a/", "./a", "a\\b", "a b", "a\n", "a+", "=a", "~", "é"})
+  for (std::string key : {"", "/", "/etc/passwd", "..", ".", "../k", "a/../b", "a/..", "a//b", "a/", "./a", "a\\b", "a b", "a\n",
+                          "a+", "=a", "~", "é"})
     for (auto& bad : {key, key + std::string(1, '\0')}) {
       EXPECT_EQ(get(bad), "<invalid>") << key;
       EXPECT_EQ(get_range(bad, 0, 1), "<invalid>") << key;

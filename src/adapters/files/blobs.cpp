@@ -9,6 +9,11 @@ namespace {
 /// Small writes are gathered up to this before a thread is asked to write them.
 constexpr std::size_t buffer_bytes = 256 << 10;
 
+std::unexpected<Error> too_long(const Store& store, std::string_view key) {
+  return fail(Errc::too_large,
+              "blob " + std::string(key) + " passes " + std::to_string(store.options().max_blob_bytes) + " bytes");
+}
+
 class Writer final : public BlobWriter {
  public:
   Writer(Store& store, Offload& pool, TempFile temp, std::string key)
@@ -17,7 +22,7 @@ class Writer final : public BlobWriter {
   Task<Result<void>> write(std::string_view bytes) override {
     CO_TRY(check());
     if (std::int64_t(bytes.size()) > store_.options().max_blob_bytes - size_)
-      co_return broken(fail(Errc::too_large, "blob " + key_ + " passes " + std::to_string(store_.options().max_blob_bytes) + " bytes"));
+      co_return broken(too_long(store_, key_));
     size_ += std::int64_t(bytes.size());
     if (buffer_.size() + bytes.size() <= buffer_bytes) {
       buffer_ += bytes;
@@ -72,7 +77,7 @@ class FileBlobs final : public Blobs {
   Task<Result<BlobInfo>> put(std::string_view key, std::string_view bytes) override {
     CO_TRY(check_blob_key(key));
     if (std::int64_t(bytes.size()) > store_->options().max_blob_bytes)
-      co_return fail(Errc::too_large, "blob " + std::string(key) + " passes " + std::to_string(store_->options().max_blob_bytes) + " bytes");
+      co_return too_long(*store_, key);
     co_return co_await offload(pool_, [&]() -> Result<BlobInfo> {
       TRY_ASSIGN(auto temp, store_->make_temp());
       TRY(temp.append(bytes));

@@ -252,7 +252,8 @@ Result<Rows> Connection::step_all(Prepared& prepared, const Statement& statement
       row.push_back(std::move(v));
     }
     if (bytes > max_result_bytes)
-      return fail(Errc::too_large, "database: more than " + std::to_string(max_result_bytes) + " bytes of rows from: " + shortened(statement.sql),
+      return fail(Errc::too_large,
+                  "database: more than " + std::to_string(max_result_bytes) + " bytes of rows from: " + shortened(statement.sql),
                   "read it in pages");
   }
   if (rc != SQLITE_DONE) return std::unexpected(error(rc, statement.sql));
