@@ -1,6 +1,7 @@
 // What isolation costs: a bare bubblewrap beside a whole sandbox, and where the difference goes. Run as root.
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,17 @@ namespace mayfly {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+/// Of this process and of its children that have ended: what does not depend on who else is busy.
+double cpu_ms() {
+  double sum = 0;
+  for (int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage used;
+    getrusage(who, &used);
+    for (auto& time : {used.ru_utime, used.ru_stime}) sum += double(time.tv_sec) * 1e3 + double(time.tv_usec) / 1e3;
+  }
+  return sum;
+}
 
 double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 
@@ -54,7 +66,7 @@ template <class T>
 T wait_for(boost::asio::io_context& loop, Task<T> task) {
   std::optional<T> value;
   auto keep = [](Task<T> inner, std::optional<T>& out) -> Task<void> { out.emplace(co_await std::move(inner)); };
-  boost::asio::co_spawn(loop, keep(std::move(task), value), [](std::exception_ptr) {});
+  boost::asio::co_spawn(loop, keep(std::move(task), value), [&loop](std::exception_ptr) { loop.stop(); });
   loop.restart();
   loop.run();
   return *std::move(value);
@@ -170,13 +182,20 @@ void run(int rounds, const std::string& init) {
   for (auto name : {"part: uid", "part: init", "part: disk (4 GiB)", "part: root", "part: cgroups", "part: seccomp", "part: cgroups removed", "part: disk removed"})
     parts.emplace_back(name);
   std::printf("%-44s %8s %8s %8s\n", "ms", "p50", "p99", "min");
+  Series cpu[] = {Series("cpu: bare bwrap"), Series("cpu: no network, all of it"), Series("cpu: network, all of it")};
+  auto metered = [](Series& series, auto work) {
+    auto before = cpu_ms();
+    work();
+    series.add(cpu_ms() - before);
+  };
   for (int i = 0; i < rounds; ++i) {
-    bench.bare(bare);
-    bench.whole(false, none[0], none[1], none[2], none[3], none[4]);
-    bench.whole(true, net[0], net[1], net[2], net[3], net[4]);
+    metered(cpu[0], [&] { bench.bare(bare); });
+    metered(cpu[1], [&] { bench.whole(false, none[0], none[1], none[2], none[3], none[4]); });
+    metered(cpu[2], [&] { bench.whole(true, net[0], net[1], net[2], net[3], net[4]); });
     bench.parts(parts);
   }
   bare.print();
+  for (auto& series : cpu) series.print();
   for (auto& series : none) series.print();
   for (auto& series : net) series.print();
   for (auto& series : parts) series.print();
