@@ -138,11 +138,20 @@ Task<Result<std::string>> LogStore::read_durable(AttemptId attempt, std::int64_t
 
 Task<Result<std::string>> LogStore::read(AttemptId attempt, std::int64_t from, std::size_t max) {
   CO_TRY_ASSIGN(auto log, co_await open(attempt));
-  if (from >= log->durable) {
-    auto skip = std::size_t(from - log->durable);
-    co_return skip < log->buffer.size() ? log->buffer.substr(skip, max) : std::string{};
+  std::string out;
+  while (out.size() < max) {
+    auto at = from + std::int64_t(out.size());
+    if (at >= log->durable) {
+      auto skip = std::size_t(at - log->durable);
+      if (skip < log->buffer.size()) out += log->buffer.substr(skip, max - out.size());
+      break;
+    }
+    // While this is read, more may become durable: then it is read again from there.
+    CO_TRY_ASSIGN(auto stored, co_await read_durable(attempt, at, max - out.size()));
+    if (stored.empty()) break;
+    out += stored;
   }
-  co_return co_await read_durable(attempt, from, max);
+  co_return out;
 }
 
 Task<bool> LogStore::wait_beyond(AttemptId attempt, std::int64_t offset, Time until) {

@@ -1,6 +1,5 @@
 // Stories of mayfly-init, told with the real program.
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <random>
@@ -370,28 +369,6 @@ TEST(StaticInit, RunsAJobWithNothingButItself) {
   ASSERT_TRUE(done);
   EXPECT_EQ(done->outcome, Outcome::success);
   EXPECT_EQ(init.log(), "*** and more\n");
-}
-
-/// What ended children of this process have used of a processor.
-std::chrono::microseconds processor_time() {
-  rusage used;
-  ::getrusage(RUSAGE_CHILDREN, &used);
-  return std::chrono::seconds(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + std::chrono::microseconds(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
-}
-
-TEST(StaticInit, CostsNextToNothingToStart) {
-  std::chrono::microseconds least = 1h;
-  for (int i = 0; i < 20; ++i) {
-    auto before = processor_time();
-    {
-      InitUnderTest init(MAYFLY_STATIC_INIT);
-      init.send(CancelJob{});
-      ASSERT_TRUE(init.done());
-    }
-    least = std::min(least, processor_time() - before);
-  }
-  RecordProperty("processor_us", static_cast<int>(least.count()));
-  EXPECT_LT(least, 5ms) << "from fork to the end, of a processor's time: the machine may be busy otherwise";
 }
 
 }  // namespace
