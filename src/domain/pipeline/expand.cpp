@@ -142,6 +142,8 @@ Env Expander::env(const Env& outer, const TextMap& own) {
   auto later = context_.later_env;
   for (auto& [name, text] : own) {
     auto value = known(text);
+    if (value.text.size() > max_env_value_bytes)
+      problem(text.at, "'" + name.text + "' has " + std::to_string(value.text.size()) + " bytes, more than " + std::to_string(max_env_value_bytes), "write a file instead");
     if (value.complete) {
       all[name.text] = as_template(value.text);
       known_env[name.text] = value.text;
@@ -159,11 +161,19 @@ Env Expander::env(const Env& outer, const TextMap& own) {
 
 // ---- matrix
 
+std::string Expander::matrix_value(const Text& text) {
+  auto out = value(text);
+  bool printable = std::ranges::none_of(out, [](unsigned char c) { return c < ' ' || c == 0x7f; });
+  if (out.size() > max_matrix_value_bytes || !printable)
+    problem(text.at, "a value of a matrix is one line of at most " + std::to_string(max_matrix_value_bytes) + " bytes", "name what it stands for");
+  return out;
+}
+
 Combination Expander::combination(const TextMap& values, std::set<std::string>& outside) {
   Combination out;
   for (auto& [name, text] : values) {
     if (text.text.contains("${{")) outside.insert(name.text);
-    out.emplace_back(name.text, value(text));
+    out.emplace_back(name.text, matrix_value(text));
   }
   return out;
 }
@@ -171,7 +181,8 @@ Combination Expander::combination(const TextMap& values, std::set<std::string>& 
 Expander::Axes Expander::axes(const MatrixDef& matrix) {
   Axes out;
   for (auto& axis : matrix.axes) {
-    out.axes.axes.emplace_back(axis.name.text, values(axis.values));
+    auto& written = out.axes.axes.emplace_back(axis.name.text, std::vector<std::string>());
+    for (auto& value : axis.values) written.second.push_back(matrix_value(value));
     if (std::ranges::any_of(axis.values, [](const Text& t) { return t.text.contains("${{"); })) out.outside.insert(axis.name.text);
   }
   for (auto& extra : matrix.include) out.axes.include.push_back(combination(extra.values, out.outside));

@@ -61,6 +61,7 @@ class Expander final {
   std::string value(const Text& text);
   std::vector<std::string> values(const std::vector<Text>& texts);
   std::vector<std::string> paths(const std::vector<Text>& texts);
+  std::string matrix_value(const Text& text);
   Combination combination(const TextMap& values, std::set<std::string>& outside);
   Axes axes(const MatrixDef& matrix);
   std::vector<Combination> combinations(const JobDef& job, std::set<std::string>& outside);

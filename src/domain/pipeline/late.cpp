@@ -9,6 +9,8 @@ Result<void> interpolate_all(Env& env, const ExpressionContext& context) {
     if (!value.contains("${{")) continue;
     auto text = interpolate(value, context);
     if (!text) return fail(text.error().code, "env " + name + ": " + text.error().message, text.error().hint);
+    if (text->size() > max_env_value_bytes)
+      return fail(Errc::too_large, "env " + name + " has " + std::to_string(text->size()) + " bytes, more than " + std::to_string(max_env_value_bytes), "hand it on as a file");
     value = *std::move(text);
   }
   return {};

@@ -27,6 +27,9 @@ struct PipelineFile {
   bool operator==(const PipelineFile&) const = default;
 };
 
+inline constexpr std::size_t max_env_value_bytes = 100'000;    // what a process can be started with
+inline constexpr std::size_t max_matrix_value_bytes = 256;     // it is part of the job's name
+
 struct PlanLimits {
   std::size_t file_bytes = 1 << 20;          // "file"
   std::size_t expansion_bytes = 10 << 20;    // "expansion": with aliases followed
@@ -65,7 +68,7 @@ using Needs = std::map<std::string, NeedState>;
 Result<bool> decide_job(const JobSpec& job, const TriggerEvent& event, const Needs& needs, Standing standing);
 
 /// The job with all of its env known: what the runner gets. Call it once, before the job's first attempt is handed out.
-/// Errc::invalid if something in it cannot be evaluated.
+/// Errc::invalid if something in it cannot be evaluated; Errc::too_large past max_env_value_bytes.
 Result<JobSpec> resolve_env(JobSpec job, const TriggerEvent& event, const Needs& needs);
 
 /// Whether a step is to run. `env` is what its environment holds now ($CI_ENV included), `standing` what the steps

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
 namespace mayfly {
 namespace {
 
@@ -409,6 +412,42 @@ TEST(Plan, HasLimitsWithNames) {
   EXPECT_TRUE(planned(four, push_to("main"), {.limits = {.plan_bytes = 10'000}}).plan);
   EXPECT_EQ(problems_of(four, push_to("main"), {.limits = {.plan_bytes = 4'000}}), ".ci.yaml:1:8: this build is larger than 4000 bytes (limit: plan): split the pipeline\n");
   EXPECT_THAT(problems_of("{a: , b: , c: }", push_to("main"), {.limits = {.diagnostics = 2}}), testing::EndsWith(".ci.yaml:1:7: and 2 more problems: correct those above first\n"));
+}
+
+TEST(Plan, ValuesHaveLimitsToo) {
+  auto env = [](std::size_t bytes) { return "jobs: {a: {run: x, env: {A: '" + std::string(bytes, 'x') + "'}}}"; };
+  EXPECT_TRUE(planned(env(max_env_value_bytes)).plan);
+  EXPECT_EQ(problems_of(env(max_env_value_bytes + 1)), ".ci.yaml:1:30: 'A' has 100001 bytes, more than 100000: write a file instead\n");
+  auto matrix = [](std::string value) { return "jobs: {a: {run: x, matrix: {v: [\"" + value + "\"]}}}"; };
+  EXPECT_TRUE(planned(matrix(std::string(max_matrix_value_bytes, 'x'))).plan);
+  for (auto& bad : {std::string(max_matrix_value_bytes + 1, 'x'), std::string("a\\nb")})
+    EXPECT_EQ(problems_of(matrix(bad)), ".ci.yaml:1:34: a value of a matrix is one line of at most 256 bytes: name what it stands for\n");
+  auto result = planned("jobs: {a: {run: x}, b: {needs: a, run: y, env: {V: '${{ needs.a.outputs.v }}'}}}");
+  auto with = [&](std::size_t bytes) { return resolve_env(job(result, "b"), result.event, {{"a", {"succeeded", {{"v", std::string(bytes, 'x')}}}}}); };
+  EXPECT_TRUE(with(max_env_value_bytes));
+  EXPECT_EQ(with(max_env_value_bytes + 1).error().code, Errc::too_large);
+}
+
+TEST(Plan, PlansTheWholeExample) {
+  std::ifstream in(MAYFLY_SOURCE_DIR "/src/domain/pipeline/testdata/valid/whole.yaml");
+  std::string yaml{std::istreambuf_iterator<char>(in), {}};
+  auto event = push_to("main");
+  event.file_hashes["Makefile"] = "Makefile 1\n";
+  event.changed_paths = {{"src/main.c"}};
+  auto result = planned(yaml, event, {.unsupported = {}});
+  EXPECT_THAT(names(*result.plan), ElementsAre("lint", "build", "test (postgres:15, 1)", "test (postgres:15, 2)", "test (postgres:16, 1)", "test (postgres:16, 2)",
+                                               "test (postgres:16, 3)", "test (postgres:17, 1)", "deploy"));
+  EXPECT_EQ(job(result, "lint").image, "debian:12");
+  EXPECT_EQ(job(result, "build").memory_bytes, std::int64_t(4) << 30);
+  EXPECT_EQ(job(result, "build").steps[1].condition, "ref == 'refs/heads/main'");
+  EXPECT_EQ(job(result, "test (postgres:16, 2)").steps[0].run, "./test --shard 2 --junit out.xml");
+  EXPECT_EQ(job(result, "deploy").needs.size(), 7u);
+  EXPECT_FALSE(job(result, "deploy").skipped);
+  EXPECT_TRUE(job(result, "deploy").steps[1].finally);
+  EXPECT_THAT(names(*planned(yaml, {.ref = "refs/tags/v1"}, {.unsupported = {}}).plan), testing::SizeIs(9)) << "a tag";
+  auto refused = problems_of(yaml, event);
+  for (auto feature : {"schedule", "concurrency", "inputs", "cache", "services", "environment", "id_tokens", "isolation"})
+    EXPECT_THAT(refused, testing::HasSubstr("this server does not run `" + std::string(feature) + "` yet"));
 }
 
 TEST(Plan, RefusesEqualCombinations) {

@@ -14,11 +14,14 @@ namespace {
 
 using Op = Expression::Op;
 
-constexpr std::array<std::string_view, 14> our_variables{"CI_BUILD_ID",      "CI_JOB_ID",     "CI_JOB_NAME",     "CI_ATTEMPT",  "CI_COMMIT_SHA",
+constexpr std::array<std::string_view, 15> our_variables{"CI_BUILD_ID",      "CI_JOB_ID",     "CI_JOB_NAME",     "CI_ATTEMPT",  "CI_COMMIT_SHA",
                                                          "CI_COMMIT_REF",    "CI_COMMIT_BRANCH", "CI_COMMIT_TAG", "CI_PULL_REQUEST", "CI_REPO_URL",
-                                                         "CI_PROJECT",       "CI_API_URL",    "CI_WORKSPACE",    "CI_OUTPUT"};
+                                                         "CI_PROJECT",       "CI_API_URL",    "CI_WORKSPACE",    "CI_OUTPUT",
+                                                         "CI_ENV"};
 constexpr std::string_view event_words[] = {"push", "pull_request", "schedule", "manual"};
 constexpr std::string_view status_words[] = {"succeeded", "failed", "canceled", "skipped", "cached"};
+
+bool is_ours(std::string_view name) { return std::ranges::find(our_variables, name) != our_variables.end(); }
 
 std::string quoted(std::string_view text) { return "'" + std::string(text.substr(0, 64)) + "'"; }
 
@@ -120,7 +123,8 @@ class Rules {
     for (auto* list : {&job.outputs, &job.artifact_paths, &job.junit, &job.later_templates})
       for (auto& text : *list) check_template(text, fixed);
     for (auto& secret : job.secrets)
-      if (env.contains(secret.text)) problem(secret.at, quoted(secret.text) + " is a secret and a variable of env", "rename the variable");
+      if (is_ours(secret.text)) problem(secret.at, quoted(secret.text) + " is set by Mayfly", "choose another name");
+      else if (env.contains(secret.text)) problem(secret.at, quoted(secret.text) + " is a secret and a variable of env", "rename the variable");
     for (auto* list : {&job.steps, &job.finally})
       for (auto& step : *list) check_step(names, step, env);
   }
@@ -155,8 +159,7 @@ class Rules {
 
   void check_env(const TextMap& env, const Scope& scope) {
     for (auto& [name, value] : env) {
-      if (std::ranges::find(our_variables, name.text) != our_variables.end() || name.text == "CI_ENV")
-        problem(name.at, quoted(name.text) + " is set by Mayfly", "choose another name");
+      if (is_ours(name.text)) problem(name.at, quoted(name.text) + " is set by Mayfly", "choose another name");
       check_template(value, scope);
     }
   }
