@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
 #include "cli/test_world.h"
 
 namespace mayfly::cli {
@@ -36,6 +39,15 @@ TEST(Arguments, EveryCommandHasHelpWithAnExampleThatParses) {
     EXPECT_EQ(help.exit_code, done) << name;
     EXPECT_TRUE(help.text.find("Usage: " + name + " ") != std::string::npos) << help.text;
     EXPECT_TRUE(help.text.find("Example:\n  " + name) != std::string::npos) << help.text;
+  }
+}
+
+TEST(Arguments, EveryCommandIsInTheDocumentation) {
+  std::ifstream file(MAYFLY_SOURCE_DIR "/docs/cli.md");
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  for (auto& words : every_command) {
+    auto name = "`" + words[0] + (words.size() > 1 ? " " + words[1] : "");
+    EXPECT_TRUE(text.find(name) != std::string::npos) << name;
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "cli/test_world.h"
 #include "support/temp_dir.h"
@@ -137,6 +138,24 @@ TEST_F(AWorkingTree, ASnapshotHoldsWhatIsOnDiskAndLeavesNoTrace) {
   EXPECT_EQ(shell(bare + "ls-tree -r --name-only refs/heads/main"), ".ci.yaml\n.gitignore\nchanged\nfresh\nstaged\n");
   EXPECT_EQ(shell(bare + "show main:changed"), "new");
   EXPECT_EQ(shell(bare + "rev-parse main^"), checkout->head() + "\n");
+}
+
+std::string read(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST_F(AWorkingTree, PipelinesInTheDocumentationAreRight) {
+  for (std::string name : {"/README.md", "/docs/pipeline.md"}) {
+    auto text = read(MAYFLY_SOURCE_DIR + name);
+    auto begin = text.find("```yaml\n");
+    ASSERT_NE(begin, std::string::npos) << name;
+    begin += 8;
+    write(".ci.yaml", text.substr(begin, text.find("```", begin) - begin));
+    EXPECT_EQ(world.run({"lint"}), done) << name << ": " << world.out();
+  }
+  world.directory = std::string(MAYFLY_SOURCE_DIR) + "/examples/hello";
+  EXPECT_EQ(world.run({"lint", ".ci.yaml"}), done) << world.out();
 }
 
 TEST_F(AWorkingTree, APlainDirectoryHasASnapshotToo) {

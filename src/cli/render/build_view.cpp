@@ -80,7 +80,7 @@ std::string note(const Job& job, const std::map<std::string_view, const Job*>& b
   return joined(parts);
 }
 
-/// Where each job hangs: under the deepest of the jobs it needs.
+/// Where each job hangs: under the deepest of the jobs it needs, of equally deep ones the last.
 class Forest final {
  public:
   explicit Forest(const std::vector<Job>& jobs) : jobs_(jobs), depth_(jobs.size(), 0), children_(jobs.size()) {
@@ -88,7 +88,7 @@ class Forest final {
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       std::optional<std::size_t> parent;
       for (auto& need : jobs[i].needs)
-        if (auto it = index.find(need); it != index.end() && (!parent || depth_[it->second] > depth_[*parent])) parent = it->second;
+        if (auto it = index.find(need); it != index.end() && (!parent || depth_[it->second] >= depth_[*parent])) parent = it->second;
       if (parent) depth_[i] = depth_[*parent] + 1;
       (parent ? children_[*parent] : roots_).push_back(i);
       index.emplace(jobs[i].name, i);
@@ -166,8 +166,12 @@ std::map<std::string_view, const Job*> by_name(const Build& build) {
   return out;
 }
 
-/// What a plain reader is told about a job, beside its status.
-auto told(const Job& job) { return std::tuple(std::string_view(job.status), job.attempt, running_step(job)); }
+/// Is `now` worth a line to somebody who was told of `before`? A step that ended is not: the next one is.
+bool is_news(const Job& before, const Job& now) {
+  if (before.status != now.status || before.attempt != now.attempt) return true;
+  auto step = running_step(now);
+  return !step.empty() && step != running_step(before);
+}
 
 }  // namespace
 
@@ -217,7 +221,7 @@ std::vector<std::string> build_tree(const BuildScene& scene, const Style& style,
     auto name = painted(row.guide, Paint::dim, style) + painted(look.glyph, look.paint, style) + " " + harmless(row.job->name);
     auto time = elapsed(row.job->start_time, row.job->end_time, scene.now);
     auto why = note(*row.job, names);
-    auto line = "  " + padded(cut(name, name_width + 2), name_width + 2) + "  " + painted(padded(time, 8), Paint::dim, style) + why;
+    auto line = "  " + padded(cut(name, name_width + 2), name_width + 2) + "  " + padded(painted(time, Paint::dim, style), 8) + why;
     while (line.ends_with(' ')) line.pop_back();
     lines.push_back(std::move(line));
   }
@@ -237,7 +241,7 @@ std::vector<std::string> changes(const Build* before, const BuildScene& scene) {
   auto old_names = before ? by_name(*before) : std::map<std::string_view, const Job*>{};
   for (auto& job : build.jobs) {
     auto old = old_names.find(job.name);
-    bool silent = old == old_names.end() ? job.status == "waiting" : told(*old->second) == told(job);
+    bool silent = old == old_names.end() ? job.status == "waiting" : !is_news(*old->second, job);
     if (!silent) lines.push_back(change_line(job, names, scene.now));
   }
   return lines;

@@ -55,8 +55,8 @@ TEST(BuildTree, ShowsEachJobUnderTheDeepestItNeeds) {
   └─! flaky     1.0s    step 'x' ended with exit code 2, allowed to fail
   ✔ build       3.0s    attempt 2, 12 tests, 1 skipped
   ├─● test (1)  12s     [2/2] make test
-  │ └─○ deploy          needs test (1), test (2)
   └─○ test (2)          1st of 2 in acme; a runner with 2 cpu
+    └─○ deploy          needs test (1), test (2)
 )");
 }
 
@@ -93,6 +93,10 @@ TEST(Changes, AreOneLineAChange) {
   after.jobs[3].start_time = start + seconds(14);
   EXPECT_EQ(text(changes(&before, scene(after))), "test (1): succeeded in 11s\ntest (2): running\n");
   EXPECT_EQ(changes(&after, scene(after)).size(), 0u);
+  before = diamond();
+  after = before;
+  after.jobs[2].steps[1].status = "succeeded";
+  EXPECT_EQ(changes(&before, scene(after)).size(), 0u) << "the next step is the news, not that this one has ended";
 }
 
 TEST(Changes, BeginWithTheBuildAndWhatHasHappened) {
