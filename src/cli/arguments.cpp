@@ -288,12 +288,15 @@ class Grammar final {
     return app.get_parent() ? full_name(*app.get_parent()) + " " + app.get_name() : app.get_name();
   }
 
+  /// The library adds the command's own name to those of its parents.
+  static std::string help(const CLI::App& app) { return app.help(app.get_parent() ? full_name(*app.get_parent()) : ""); }
+
   Usage usage(const CLI::ParseError& e) const {
     auto& app = innermost();
-    if (e.get_name() == "CallForHelp") return {0, app.help(full_name(app))};
+    if (e.get_name() == "CallForHelp") return {0, help(app)};
     if (e.get_name() == "CallForVersion") return {0, "mayfly " MAYFLY_VERSION "\n"};
     if (auto* parent = &app; e.get_name() == "RequiredError" && !parent->get_subcommands({}).empty() && parent->get_name() != "artifacts")
-      return {2, parent->help(full_name(app))};
+      return {2, help(*parent)};
     return {2, full_name(app) + ": " + e.what() + "\nRun " + full_name(app) + " --help for how to use it.\n"};
   }
 
