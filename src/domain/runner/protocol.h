@@ -4,11 +4,10 @@
 //   POST /runner/v1/attempts/{id}/start      StartRequest → StartAnswer   409: another runner was first; exit at once
 //   POST /runner/v1/attempts/{id}/heartbeat  HeartbeatRequest → HeartbeatAnswer, long poll: answered on cancel or after `wait_ms`
 //   POST /runner/v1/attempts/{id}/logs       log frames (domain/logs/frame.h), perhaps none → LogsAnswer
-//          ?end=N: the log is N bytes long and complete; make it durable now. Asked again until `durable` is N
 //   POST /runner/v1/attempts/{id}/steps      StepsReport → {}
 //   PUT  /runner/v1/attempts/{id}/artifacts?kind=artifact|outputs&path=P   bytes, `Digest: sha-256=…` → {"id", "sha256"}
 //   GET  /runner/v1/attempts/{id}/artifacts/{artifact}                     bytes of an artifact of a needed job
-//   POST /runner/v1/attempts/{id}/finish     FinishReport → {}            repeatable
+//   POST /runner/v1/attempts/{id}/finish     FinishReport → {}            repeatable; 400: bytes of the log are missing, send them again
 //
 // Every call but start carries `Authorization: Bearer <attempt token>` and `Mayfly-Fence: <fence>`; 409 with problem code
 // "fenced" means this attempt is no longer current: stop the job and exit.
@@ -140,7 +139,7 @@ struct FinishReport {
   Reason reason = Reason::none;
   std::string detail = {};            // a sentence: "step 'test' ended with exit code 2"
   std::optional<int> exit_code = {};
-  std::int64_t log_bytes = 0;    // the log's whole length; the server has acknowledged all of it as durable
+  std::int64_t log_bytes = 0;    // the log's whole length; what of it is not durable yet becomes so with this report
   std::vector<StepState> steps = {};
   std::map<std::string, std::string> outputs = {};   // $CI_OUTPUT
   std::optional<TestReport> tests = {};

@@ -92,10 +92,9 @@ Task<Result<HeartbeatAnswer>> RunnerApi::heartbeat(HeartbeatRequest beat) {
   co_return heartbeat_answer_from_json(answer->body);
 }
 
-Task<Result<LogsAnswer>> RunnerApi::logs(std::string frames, std::optional<std::int64_t> end) {
-  auto path = end ? "/logs?end=" + std::to_string(*end) : std::string("/logs");
+Task<Result<LogsAnswer>> RunnerApi::logs(std::string frames) {
   CO_TRY_ASSIGN(auto answer, co_await call([&] {
-    auto r = request("POST", path, frames);
+    auto r = request("POST", "/logs", frames);
     r.headers.set("Content-Type", "application/vnd.mayfly.log-frames");
     return r;
   }));

@@ -38,13 +38,14 @@ class RunnerApi final {
 
   /// Long poll, one exchange: Errc::unavailable instead of repeating.
   Task<Result<HeartbeatAnswer>> heartbeat(HeartbeatRequest request);
-  /// `end`: the log's length, once nothing will follow; the server then makes it durable at once.
-  Task<Result<LogsAnswer>> logs(std::string frames, std::optional<std::int64_t> end);
+  /// Without frames it is a question: what is wanted next?
+  Task<Result<LogsAnswer>> logs(std::string frames);
   Task<Result<void>> steps(StepsReport report);
   /// The `size` bytes that `fd` holds from its beginning.
   Task<Result<void>> upload(std::string kind, std::string path, int fd, std::int64_t size, Sha256 digest);
   /// Writes to `fd`, which is emptied first; checks size and digest. Errc::corrupt if they differ.
   Task<Result<void>> download(NeededArtifact artifact, int fd);
+  /// Errc::invalid, among others: the server lacks bytes of the log.
   Task<Result<void>> finish(FinishReport report);
 
   const RetryLimits& limits() const { return limits_; }

@@ -223,13 +223,28 @@ Task<void> Attempt::finish(FinishReport report) {
   for (auto& step : steps_)
     if (step.status == StepStatus::waiting) step.status = StepStatus::skipped;
     else if (step.status == StepStatus::running) step.status = report.outcome == Outcome::canceled ? StepStatus::canceled : StepStatus::failed;
-  report.steps = steps_;
+  report.steps = pipeline_steps();
   report.log_bytes = shipper_.length();
-  auto finished = co_await p_.api.finish(std::move(report));
+  auto finished = co_await p_.api.finish(report);
+  while (!finished && finished.error().code == Errc::invalid) {
+    auto sent = co_await send_log_again();
+    if (!sent) finished = std::unexpected(sent.error());
+    if (!sent || !*sent) break;
+    finished = co_await p_.api.finish(report);
+  }
   if (!finished) give_up(finished.error());
   if (!end_) end_ = SidecarEnd{};
   news_.notify();
 }
+
+/// A server that was restarted between the log's last byte and the report has less of it than it said. False: it has all.
+Task<Result<bool>> Attempt::send_log_again() {
+  CO_TRY_ASSIGN(bool lacks, co_await shipper_.lacks());
+  if (lacks) CO_TRY(co_await shipper_.run());
+  co_return lacks;
+}
+
+std::vector<StepState> Attempt::pipeline_steps() const { return {steps_.begin() + static_cast<std::ptrdiff_t>(steps_before_), steps_.end()}; }
 
 void Attempt::cancel(Duration grace) {
   if (cancel_) return;
@@ -300,7 +315,7 @@ Task<void> Attempt::report_steps() {
   for (;;) {
     co_await steps_changed_.wait(p_.clock);
     co_await sleep_for(p_.clock, step_report_delay);
-    auto reported = co_await p_.api.steps({.steps = steps_});
+    auto reported = co_await p_.api.steps({.steps = pipeline_steps()});
     if (reported) continue;
     if (is_final(reported.error())) co_return give_up(reported.error());
     log_warn("the server does not take the steps' states", {{"error", reported.error().message}});

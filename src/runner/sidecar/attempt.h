@@ -44,6 +44,9 @@ class Attempt final {
   Task<void> wait_for_exit(Timer& patience, std::optional<Result<SandboxExit>>& exit);
   Task<void> deliver(FinishReport& report);
   Task<void> finish(FinishReport report);
+  Task<Result<bool>> send_log_again();
+  /// As the server knows them: without ours.
+  std::vector<StepState> pipeline_steps() const;
   InitJob init_job() const;
   bool wants_artifacts(const FinishReport& report) const;
 

@@ -20,7 +20,6 @@ void LogShipper::durable(std::int64_t offset) {
   if (offset <= durable_) return;
   durable_ = offset;
   file_.forget(offset);
-  if (ended_) wake_.notify();
 }
 
 Task<Result<void>> LogShipper::run() {
@@ -28,24 +27,27 @@ Task<Result<void>> LogShipper::run() {
     bool ended = ended_;  // as of before the look: what comes after it is seen by the next one
     CO_TRY_ASSIGN(auto batch, file_.next());
     if (!batch.frames.empty()) {
-      bool last = ended && batch.frames.size() < max_log_batch_bytes / 2;
-      auto end = last ? std::optional(batch.end) : std::nullopt;
-      CO_TRY(co_await ship(std::move(batch), end));
-      if (!last && !ended) co_await over_.wait(clock_, clock_.now() + log_ship_interval);
+      CO_TRY(co_await ship(std::move(batch)));
+      if (!ended) co_await over_.wait(clock_, clock_.now() + log_ship_interval);
     } else if (!ended) {
       co_await wake_.wait(clock_, clock_.now() + log_look_interval);
-    } else if (durable_ >= file_.position()) {
-      co_return Result<void>{};
     } else {
-      CO_TRY(co_await ship(std::move(batch), file_.position()));
-      if (durable_ < file_.position()) co_await wake_.wait(clock_, clock_.now() + patience(refused_));
+      co_return Result<void>{};
     }
   }
 }
 
-Task<Result<void>> LogShipper::ship(LogBatch batch, std::optional<std::int64_t> end) {
+Task<Result<bool>> LogShipper::lacks() {
+  CO_TRY_ASSIGN(auto answer, co_await api_.logs({}));
+  durable(answer.durable);
+  if (answer.next >= file_.position()) co_return false;
+  CO_TRY(file_.rewind(answer.next));
+  co_return true;
+}
+
+Task<Result<void>> LogShipper::ship(LogBatch batch) {
   auto before = durable_;
-  CO_TRY_ASSIGN(auto answer, co_await api_.logs(std::move(batch.frames), end));
+  CO_TRY_ASSIGN(auto answer, co_await api_.logs(std::move(batch.frames)));
   durable(answer.durable);
   bool progress = answer.next > batch.begin || durable_ > before;
   refused_ = progress ? 0 : refused_ + 1;

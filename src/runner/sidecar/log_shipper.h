@@ -1,6 +1,7 @@
 #pragma once
-// Brings the log from the file to the server, as it grows and until the server will never ask for it again. The server says
-// what it wants next: after it was restarted that may lie behind what was sent.
+// Brings the log from the file to the server as it grows. The server says what it wants next: after it was restarted that may
+// lie behind what was sent. It keeps the last bytes in memory until the attempt's end is stored with them, so they can be
+// missing even then: lacks().
 
 #include <optional>
 
@@ -26,14 +27,16 @@ class LogShipper final {
   /// Heard elsewhere: the server will not ask for what is before `offset`.
   void durable(std::int64_t offset);
 
-  /// Returns when end() was called and all is durable. Errors: those of RunnerApi::logs and LogFile::next.
+  /// Returns when end() was called and the server has all of it. Errors: those of RunnerApi::logs and LogFile::next.
   Task<Result<void>> run();
+  /// After run(): does the server lack what it had? Then run() again.
+  Task<Result<bool>> lacks();
 
   /// The log's length, once run() has returned.
   std::int64_t length() const { return file_.position(); }
 
  private:
-  Task<Result<void>> ship(LogBatch batch, std::optional<std::int64_t> end);
+  Task<Result<void>> ship(LogBatch batch);
 
   RunnerApi& api_;
   LogFile& file_;

@@ -49,11 +49,21 @@ class SidecarTest : public testing::Test {
     return end;
   }
 
+  /// One with a commit, head_, in it.
+  std::string make_repository() {
+    auto script = "cd " + directory_.path().string() + " && export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a"
+                  " GIT_COMMITTER_EMAIL=a@b && git init -q -b main src && cd src && echo x > file && git add . && git commit -q -m x && git rev-parse HEAD > ../head";
+    EXPECT_EQ(::system(script.c_str()), 0);
+    std::ifstream(directory_.path() / "head") >> head_;
+    return directory_.path() / "src";
+  }
+
   std::filesystem::path workspace() const { return directory_.path() / "workspace"; }
 
   TempDir directory_;
   PlainSandbox::Facts facts_;
   bool launch_fails_ = false;
+  std::string head_;
   bool launched_ = false;
 
  private:
@@ -229,6 +239,29 @@ TEST_F(SidecarTest, LivesThroughAServerThatIsAwayForAWhileAndForgets) {
   for (int i = 1; expected.size() + 5 < server.log().size(); ++i) expected += "line " + std::to_string(i) + "\n";
   EXPECT_EQ(server.log(), expected + "last\n");
   EXPECT_GT(server.rewinds(), 0);
+}
+
+TEST_F(SidecarTest, SendsTheLogAgainToAServerThatForgotItAtTheEnd) {
+  FakeServer server(job_of({"for i in 1 2 3; do echo line $i; sleep 0.03; done"}));
+  server.keep_in_memory();
+  server.forget_at_finish();
+  run(server);
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.finished()->outcome, Outcome::success);
+  EXPECT_EQ(server.log(), "line 1\nline 2\nline 3\n");
+}
+
+TEST_F(SidecarTest, SubmodulesAreAStepOfOursThatTheServerDoesNotCount) {
+  auto job = job_of({"echo no"});
+  job.source = {.repository = make_repository(), .sha = head_, .ref = "refs/heads/main", .checkout = {.submodules = true}};
+  job.spec.steps[0].run = "git submodule status | wc -l";
+  FakeServer server(job);
+  run(server);
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.finished()->outcome, Outcome::success) << server.log();
+  EXPECT_EQ(server.log(), "0\n");
+  ASSERT_EQ(server.finished()->steps.size(), 1u);
+  EXPECT_EQ(server.finished()->steps[0].name, "step 1");
 }
 
 TEST_F(SidecarTest, RepeatsEveryCallThatStumbles) {

@@ -35,10 +35,11 @@ class FakeServer final {
   void down() { server_.reset(); }
   /// As a server that was killed: log bytes that were not durable are not there any more.
   void forget() { with([&] { log_.resize(static_cast<std::size_t>(durable_)); }); }
+  void forget_at_finish() { with([&] { forget_at_finish_ = true; }); }
   void cancel(std::int64_t grace_ms) { with([&] { cancel_ = true; grace_ms_ = grace_ms; }); }
   void fence() { with([&] { fenced_ = true; }); }
   void refuse_start() { with([&] { refuse_start_ = true; }); }
-  /// Log bytes become durable only when the log has ended.
+  /// Log bytes become durable only with the attempt's end.
   void keep_in_memory() { with([&] { eager_ = false; }); }
   /// Answers 503 to so many calls.
   void stumble(int calls) { with([&] { stumbles_ = calls; }); }
@@ -144,8 +145,7 @@ class FakeServer final {
       if (end > size) log_ += got->frame.text.substr(static_cast<std::size_t>(size - begin));
     }
     auto size = static_cast<std::int64_t>(log_.size());
-    auto end = r.query.get("end");
-    if (eager_ || (end && std::to_string(size) == *end)) durable_ = size;
+    if (eager_) durable_ = size;
     return http::json_response(200, to_json(LogsAnswer{.next = size, .durable = durable_}));
   }
 
@@ -159,7 +159,12 @@ class FakeServer final {
     if (auto no = check(r)) return *std::move(no);
     auto report = finish_report_from_json(r.body);
     if (!report) return refused(Errc::invalid, report.error().message);
-    if (report->log_bytes != durable_) breaches_.push_back("finished before the log was durable");
+    if (forget_at_finish_) {
+      forget_at_finish_ = false;
+      log_.resize(static_cast<std::size_t>(durable_));
+    }
+    if (report->log_bytes != static_cast<std::int64_t>(log_.size())) return refused(Errc::invalid, "log_bytes: not all of the log has arrived");
+    durable_ = report->log_bytes;
     finished_ = *std::move(report);
     ++finishes_;
     return http::json_response(200, "{}");
@@ -189,7 +194,7 @@ class FakeServer final {
   std::unique_ptr<http::testing_support::TestServer> server_;
 
   std::mutex mutex_;
-  bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false, hold_downloads_ = false;
+  bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false, hold_downloads_ = false, forget_at_finish_ = false;
   std::int64_t grace_ms_ = 0, durable_ = 0;
   int stumbles_ = 0, finishes_ = 0, rewinds_ = 0, downloads_asked_ = 0;
   std::string runner_, boot_token_, log_;
