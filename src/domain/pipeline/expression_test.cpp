@@ -137,6 +137,7 @@ TEST(Condition, IsDecidedAsSoonAsItCanBe) {
   EXPECT_EQ(truth("needs.a.status == 'failed' || branch == 'main'"), true);
   EXPECT_EQ(truth("needs.a.status == 'failed' && branch == 'main'"), std::nullopt);
   EXPECT_EQ(truth("success()"), std::nullopt);
+  EXPECT_EQ(evaluate(*Expression::parse("needs.a.status && ''"), early)->value, std::nullopt) << "false it is, but which false is not known";
   EXPECT_EQ(truth("always()"), true);
   EXPECT_EQ(truth("!needs.a.status"), std::nullopt);
   early.later_env.insert("NAME");

@@ -252,7 +252,7 @@ jobs:
   build: {run: "true"}
   deploy:
     needs: build
-    env: {VERSION: "${{ branch }}-${{ needs.build.outputs.version }}", PLAIN: "$${{ sha }}"}
+    env: {VERSION: "${{ branch }}-${{ needs.build.outputs.version }}", PLAIN: "$${{ sha }}", BRANCH: "${{ branch }}"}
     steps:
       - {run: "echo ${{ needs.build.outputs.version }}", env: {NAME: "v${{ env.VERSION }}"}}
 )",
@@ -260,7 +260,7 @@ jobs:
   auto& deploy = job(result, "deploy");
   auto ready = resolve_env(deploy, result.event, {{"build", {"succeeded", {{"version", "$(rm) ${{ sha }}"}}}}});
   ASSERT_TRUE(ready);
-  EXPECT_EQ(ready->env, (Env{{"VERSION", "${{ sha }}-$(rm) ${{ sha }}"}, {"PLAIN", "$" + std::string(40, 'a')}}));
+  EXPECT_EQ(ready->env, (Env{{"VERSION", "${{ sha }}-$(rm) ${{ sha }}"}, {"PLAIN", "$" + std::string(40, 'a')}, {"BRANCH", "${{ sha }}"}}));
   EXPECT_EQ(ready->steps[0].run, "echo \"${CI_EXPR_1}\"");
   EXPECT_EQ(ready->steps[0].env, (Env{{"CI_EXPR_1", "$(rm) ${{ sha }}"}, {"NAME", "v${{ sha }}-$(rm) ${{ sha }}"}}));
   EXPECT_FALSE(resolve_env(deploy, result.event, {}));
