@@ -93,6 +93,16 @@ TEST_F(Commands, TheTokenComesFromItsFileThenTheEnvironmentThenTheDataDirectory)
   EXPECT_EQ(run({"project", "list", "--token-file", dir.file("absent")}), used_wrongly);
 }
 
+TEST_F(Commands, ATokenFileMayBeAsLongAsATokenAndNoLonger) {
+  TempDir dir;
+  server.answer("GET", "/projects", 200, page({}));
+  std::ofstream(dir.file("longest")) << std::string(max_token_bytes, 't');
+  std::ofstream(dir.file("longer")) << std::string(max_token_bytes + 1, 't');
+  EXPECT_EQ(run({"project", "list", "--token-file", dir.file("longest")}), done);
+  EXPECT_EQ(run({"project", "list", "--token-file", dir.file("longer")}), used_wrongly);
+  EXPECT_TRUE(world.err().find("longer than a token can be") != std::string::npos) << world.err();
+}
+
 TEST_F(Commands, TheLocalOwnersTokenIsNotShownToAServerElsewhere) {
   TempDir dir;
   std::ofstream(dir.file("token")) << "mfy_left\n";

@@ -45,6 +45,8 @@ class LocalRun final {
     CO_TRY(co_await keep_artifacts());
     auto lines = build_tree({build, "local", session_.clock.now()}, session_.style());
     for (std::size_t i = 1; i < lines.size(); ++i) session_.line(lines[i]);
+    for (auto* job : culprits(build))
+      session_.line(painted("── " + harmless(job->name), Paint::bold, session_.style()) + "  " + first_line(job->detail.empty() ? job->reason : job->detail));
     session_.line(verdict({build, "local", session_.clock.now()}, session_.style()));
     co_return exit_code_of(build);
   }
