@@ -43,8 +43,6 @@ class DeadlineTimer final {
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 
-
-
 /// `tls` may be null.
 std::unique_ptr<Stream> make_server_stream(Socket socket, std::string peer, std::shared_ptr<TlsContext> tls);
 
