@@ -24,6 +24,7 @@ namespace mayfly {
 namespace {
 
 constexpr std::int64_t smallest_disk = std::int64_t(16) << 20;
+constexpr std::int64_t much = std::int64_t(64) << 20;
 constexpr int loop_attempts = 64;  // another process may take the free device first
 
 // From the kernel's ext4.h, which it does not export.
@@ -109,6 +110,18 @@ bool is_disk_for(const std::string& path, std::int64_t bytes) {
   return size <= disk_step(bytes) && size > disk_step(bytes) / 10 * 9;
 }
 
+bool holds_much(const std::string& path) {
+  struct statfs fs;
+  return statfs(path.c_str(), &fs) == 0 && std::int64_t(fs.f_blocks - fs.f_bfree) * fs.f_bsize > much;
+}
+
+/// Else the unmount would write every dirty page into a file that has no name. Not for every disk: the kernel logs it, loudly.
+void drop_unwritten(const std::string& path) {
+  UniqueFd root(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::uint32_t flags = without_flushing;
+  ioctl(root.get(), ext4_ioc_shutdown, &flags);
+}
+
 }  // namespace
 
 std::int64_t disk_step(std::int64_t bytes) {
@@ -152,11 +165,7 @@ AttemptDisk::AttemptDisk(AttemptDisk&& other) noexcept
 
 AttemptDisk::~AttemptDisk() {
   if (!mounted_) return;
-  // Without it the unmount would write every dirty page into a file that has no name.
-  UniqueFd root(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  std::uint32_t flags = without_flushing;
-  ioctl(root.get(), ext4_ioc_shutdown, &flags);
-  root.reset();
+  if (holds_much(path_)) drop_unwritten(path_);
   umount2(path_.c_str(), MNT_DETACH);
 }
 
