@@ -139,10 +139,15 @@ Result<void> JobCgroup::limit_by_version_1(const CgroupMounts& mounts, const Cgr
 }
 
 Result<void> JobCgroup::limit_by_unified(const CgroupMounts& mounts, const CgroupLimits& limits) {
-  memory_directory_ = unified_directory_;
-  for (auto& directory : {mounts.unified, mounts.unified + "/mayfly", attempt_directory(mounts.unified, attempt_)})
-    TRY(write_text(directory + "/cgroup.subtree_control", "+memory +cpu +pids"));
-  auto& job = unified_directory_;
+  for (auto& directory : {mounts.unified, mounts.unified + "/mayfly", attempt_directory(mounts.unified, attempt_)}) {
+    auto handed_down = write_text(directory + "/cgroup.subtree_control", "+memory +cpu +pids");
+    // As in a container whose processes sit in the root of what it sees: no limit holds, and that is said.
+    if (!handed_down) {
+      miss_all(limits);
+      return {};
+    }
+  }
+  auto& job = memory_directory_ = unified_directory_;
   if (limits.memory_bytes) {
     TRY(write_text(job + "/memory.max", std::to_string(limits.memory_bytes)));
     if (access((job + "/memory.swap.max").c_str(), F_OK) == 0) TRY(write_text(job + "/memory.swap.max", "0"));
@@ -151,6 +156,12 @@ Result<void> JobCgroup::limit_by_unified(const CgroupMounts& mounts, const Cgrou
     TRY(write_text(job + "/cpu.max", std::to_string(limits.cpu_milli * cpu_period_us / 1000) + " " + std::to_string(cpu_period_us)));
   if (limits.pids) TRY(write_text(job + "/pids.max", std::to_string(limits.pids)));
   return {};
+}
+
+void JobCgroup::miss_all(const CgroupLimits& limits) {
+  if (limits.memory_bytes) missing_.push_back("memory");
+  if (limits.cpu_milli) missing_.push_back("cpu");
+  if (limits.pids) missing_.push_back("pids");
 }
 
 Result<JobCgroup> JobCgroup::create(const CgroupMounts& mounts, AttemptId attempt, const CgroupLimits& limits) {

@@ -16,14 +16,13 @@ namespace mayfly {
 
 /// Where the hierarchies are mounted. An empty path: not there, or not writable.
 struct CgroupMounts {
-  std::string unified;
-  std::string memory;  // version 1; so the next two
-  std::string cpu;
-  std::string pids;
+  std::string unified = {};
+  std::string memory = {};  // version 1; so the next two
+  std::string cpu = {};
+  std::string pids = {};
   bool unified_limits = false;  // the unified tree has memory, cpu and pids itself
 
   static CgroupMounts find();
-  bool any() const { return !unified.empty() || !memory.empty() || !cpu.empty() || !pids.empty(); }
 };
 
 struct CgroupLimits {
@@ -53,6 +52,7 @@ class JobCgroup final {
   JobCgroup() = default;
   Result<void> limit_by_version_1(const CgroupMounts&, const CgroupLimits&);
   Result<void> limit_by_unified(const CgroupMounts&, const CgroupLimits&);
+  void miss_all(const CgroupLimits&);
   Result<std::string> add(const std::string& mount);
 
   AttemptId attempt_;
