@@ -1,5 +1,7 @@
 #include "bench/report.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -50,6 +52,12 @@ int run(int argc, char** argv, std::span<const Measure> measures) {
                 quantile(found->second, 0.5), measure.unit.c_str());
   }
   return keeper.failed ? 1 : 0;
+}
+
+double thread_cpu_ms() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return double(t.tv_sec) * 1e3 + double(t.tv_nsec) / 1e6;
 }
 
 }  // namespace mayfly::bench

@@ -9,10 +9,10 @@
 
 namespace mayfly::bench {
 
-/// A counter that a benchmark sets (`state.counters[counter] = value`), and what it is called in the table.
+/// A counter that a benchmark sets (`state.counters[counter] = value`), and the row of the table it is.
 struct Measure {
-  std::string counter;
-  std::string what;  // as in bars.json
+  std::string counter;  // unique in the program
+  std::string what;     // as in bars.json, if it has a bar
   std::string unit;
 };
 
@@ -21,5 +21,8 @@ int run(int argc, char** argv, std::span<const Measure> measures);
 
 /// The q-quantile of samples, 0 <= q <= 1. Reorders them; 0 of none.
 double quantile(std::vector<double>& samples, double q);
+
+/// Milliseconds of cpu this thread has used so far: what other programs do to the machine does not count.
+double thread_cpu_ms();
 
 }  // namespace mayfly::bench

@@ -7,6 +7,9 @@ namespace {
 
 double sane_weight(double weight) { return weight > 0 ? std::clamp(weight, 0.001, 1000.0) : 0.001; }
 
+/// The last whole step before `t`.
+Time step_of(Time t, Duration step) { return Time{step * (t.time_since_epoch() / step)}; }
+
 Shape normal(Shape shape) {
   std::ranges::sort(shape.labels);
   auto repeated = std::ranges::unique(shape.labels);
@@ -36,7 +39,7 @@ double FairShare::grow(Time now) {
 /// Shares are compared as of the last whole step, so that time passing does not put every rank out of date at once.
 void FairShare::advance(Time now) {
   constexpr Duration step = std::chrono::seconds(30);
-  t_.growth = std::max(grow(Time{step * (now.time_since_epoch() / step)}), t_.growth);
+  t_.growth = std::max(grow(step_of(now, step)), t_.growth);
 }
 
 Index FairShare::organization(OrganizationId id) {
@@ -387,6 +390,9 @@ Index FairShare::pool_for(Index shape) const {
 
 /// Keeps a pool free for every parked shape that fair order has wanted before `chosen` for reserve_after. True: it did.
 bool FairShare::reserve_for_passed(Index chosen, Time now) {
+  if (order_.parked().empty()) return false;
+  auto step = step_of(now, reserve_check);
+  if (step == std::exchange(reserve_checked_, step)) return false;
   bool reserved = false;
   for (Index shape; (shape = order_.first_parked(t_)) != none && order_.rank(shape, t_) < order_.rank(chosen, t_);) {
     auto& job = t_.jobs[order_.job(shape, t_)];

@@ -29,6 +29,8 @@ inline constexpr std::size_t max_jobs = 200'000;
 /// How long others may be started while fair order wants a job that fits no pool's free room, before a pool is kept free
 /// for it. A pool is reserved for one shape at a time.
 inline constexpr Duration reserve_after = std::chrono::minutes(1);
+/// How often that is looked at.
+inline constexpr Duration reserve_check = std::chrono::seconds(5);
 
 class FairShare {
  public:
@@ -116,6 +118,7 @@ class FairShare {
   std::vector<Index> unsettled_;                // organizations whose projects have newcomers
   Heap<std::pair<Time, JobId>> delayed_;
   std::vector<Index> reserved_;                 // shapes with a pool
+  Time reserve_checked_{};
   ById<JobId, Index> jobs_;
   ById<OrganizationId, Index> organizations_;
   ById<ProjectId, Index> projects_;

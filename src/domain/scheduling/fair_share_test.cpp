@@ -97,6 +97,16 @@ TEST(FairShare, BuildsOfAProjectTakeTurns) {
   EXPECT_THAT(start_all(scheduler, noon + 2s), ElementsAre(1, 51, 2, 52));
 }
 
+TEST(FairShare, OfBuildsServedAtTheSameMomentTheOneWithFewerRunningGoesFirst) {
+  FairShare scheduler;
+  scheduler.set_pool(pool("here", 3));
+  for (int i : {1, 2, 9}) scheduler.enqueue(job({.job = i, .build = 1}));
+  for (int i : {3, 8}) scheduler.enqueue(job({.job = i, .build = 2}));
+  EXPECT_THAT(start_all(scheduler, noon), ElementsAre(1, 3, 2));
+  release(scheduler, {1, 2}, noon);
+  EXPECT_THAT(start_all(scheduler, noon), ElementsAre(9, 8));
+}
+
 TEST(FairShare, WhoHasUsedLessGoesFirstWhenNobodyHoldsAnything) {
   FairShare scheduler;
   scheduler.set_pool(pool("one", 1));
