@@ -188,10 +188,10 @@ BENCHMARK(burst)->Iterations(1)->Unit(benchmark::kMillisecond);
 
 int main(int argc, char** argv) {
   const bench::Measure measures[] = {
-      {"decision_p50_us", "scheduling decision, 50,000 queued of 1,000 organizations: p50", "us"},
-      {"decision_p99_us", "scheduling decision, 50,000 queued of 1,000 organizations: p99", "us"},
-      {"release_p99_us", "scheduling: a runner ends: p99", "us"},
-      {"enqueue_p99_us", "scheduling: a job comes in line: p99", "us"},
+      {"decision_p50_us", "scheduling decision, 50,000 queued of 1,000 organizations p50", "us"},
+      {"decision_p99_us", "scheduling decision, 50,000 queued of 1,000 organizations p99", "us"},
+      {"release_p99_us", "scheduling: a runner ends p99", "us"},
+      {"enqueue_p99_us", "scheduling: a job comes in line p99", "us"},
       {"drain_ms", "scheduling: 50,000 queued, all drained", "ms"},
       {"rebuild_ms", "scheduling: rebuilt with 50,000 queued", "ms"},
       {"jain", "fairness within 60 s of a 3,000-job burst", "Jain"},
