@@ -204,9 +204,10 @@ Task<void> Attempt::deliver(FinishReport& report) {
   }
   if (ran) report.tests = co_await workspace_->read_tests(notes);
   Result<void> delivered;
-  if (ran && wants_artifacts(report)) delivered = co_await workspace_->upload_artifacts(notes);
-  if (ran && delivered && report.outcome == Outcome::success) delivered = co_await workspace_->upload_outputs(notes);
-  if (!delivered) {
+  bool keep = ran && !cancel_;  // of a canceled attempt the server takes the last words and nothing else
+  if (keep && wants_artifacts(report)) delivered = co_await workspace_->upload_artifacts(notes);
+  if (keep && delivered && report.outcome == Outcome::success) delivered = co_await workspace_->upload_outputs(notes);
+  if (!delivered && delivered.error().code != Errc::fenced) {  // canceled meanwhile, or not ours: finish() will hear it
     if (is_final(delivered.error())) give_up(delivered.error());
     notes.push_back(delivered.error().message + (delivered.error().hint.empty() ? "" : "; " + delivered.error().hint));
     if (report.outcome == Outcome::success) {
@@ -225,6 +226,7 @@ Task<void> Attempt::finish(FinishReport report) {
     else if (step.status == StepStatus::running) step.status = report.outcome == Outcome::canceled ? StepStatus::canceled : StepStatus::failed;
   report.steps = pipeline_steps();
   report.log_bytes = shipper_.length();
+  finishing_ = true;
   auto finished = co_await p_.api.finish(report);
   while (!finished && finished.error().code == Errc::invalid) {
     auto sent = co_await send_log_again();
@@ -283,6 +285,7 @@ Task<void> Attempt::heartbeat() {
       else if (now - asked < shortest_heartbeat) co_await sleep_for(p_.clock, shortest_heartbeat);
       continue;
     }
+    if (finishing_) co_return;  // the attempt is over because we said so
     if (answer.error().code != Errc::unavailable) co_return give_up(answer.error());
     if (now - answered > p_.api.limits().give_up_after)
       co_return give_up({Errc::timeout, "the server did not answer for " + format_duration(now - answered) + ": " + answer.error().message, {}});
@@ -317,7 +320,7 @@ Task<void> Attempt::report_steps() {
     co_await sleep_for(p_.clock, step_report_delay);
     auto reported = co_await p_.api.steps({.steps = pipeline_steps()});
     if (reported) continue;
-    if (is_final(reported.error())) co_return give_up(reported.error());
+    // Nothing hangs on it: a cancel may be on its way, and whether the attempt is still ours the heartbeat knows.
     log_warn("the server does not take the steps' states", {{"error", reported.error().message}});
   }
 }

@@ -83,6 +83,7 @@ class Attempt final {
   bool hung_up_ = false;
   std::string breach_;
   bool shipped_ = false;
+  bool finishing_ = false;                // the last report is under way
   std::optional<SidecarEnd> end_;
 };
 

@@ -192,6 +192,21 @@ TEST_F(SidecarTest, CancelReachesTheSteps) {
   EXPECT_EQ(report->steps[1].status, StepStatus::skipped);
 }
 
+TEST_F(SidecarTest, ACanceledJobKeepsNothingButItsLastWords) {
+  auto job = job_of({"touch a; trap 'echo bye; sleep 0.3; exit 1' TERM; echo ready; while :; do sleep 0.01; done"});
+  job.spec.artifacts.paths = {"a"};
+  job.spec.artifacts.when = ArtifactsWhen::always;
+  FakeServer server(job);
+  run(server, [&] {
+    server.wait_for_log("ready\n");
+    server.cancel(5000);
+  });
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.finished()->outcome, Outcome::canceled);
+  EXPECT_THAT(server.log(), HasSubstr("bye\n"));
+  EXPECT_THAT(server.uploads(), IsEmpty());
+}
+
 TEST_F(SidecarTest, ACancelBeforeTheFirstStepMeansThatNothingRuns) {
   auto job = job_of({"echo no"});
   job.needs = {{.name = "build", .status = "succeeded", .artifacts = {{.id = "late", .kind = "artifact", .path = "late", .size = 1, .sha256 = ""}}}};
