@@ -45,6 +45,25 @@ Mark mark_at(std::string_view text, std::size_t offset) {
   return {int(line) + 1, int(column) + 1};
 }
 
+/// The text of a single-quoted scalar (YAML 1.2, 7.3.2): `''` is a quote, line breaks fold. libfyaml 0.7.12 reads two
+/// quotes in a row ("''''") wrongly, and leaks while doing so.
+std::string single_quoted(std::string_view source) {
+  std::string out;
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    if (source[i] != '\n') {
+      if (source[i] != '\r') out += source[i];
+      if (source.substr(i).starts_with("''")) ++i;
+      continue;
+    }
+    while (out.ends_with(' ') || out.ends_with('\t')) out.pop_back();
+    std::size_t breaks = 0;
+    for (; i < source.size() && (source[i] == ' ' || source[i] == '\t' || source[i] == '\n' || source[i] == '\r'); ++i) breaks += source[i] == '\n';
+    out += breaks == 1 ? std::string(" ") : std::string(breaks - 1, '\n');
+    --i;
+  }
+  return out;
+}
+
 struct Free {
   void operator()(fy_parser* p) const { fy_parser_destroy(p); }
   void operator()(fy_diag* d) const { fy_diag_destroy(d); }
@@ -134,11 +153,13 @@ class Reader {
     auto* token = event->scalar.value;
     last_ = where(event);
     auto* node = make(last_);
-    node->text = text_of(token);
-    node->plain = !token || fy_token_scalar_style(token) == FYSS_PLAIN;
+    auto style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+    auto source = source_of(event);
+    node->text = style == FYSS_SINGLE_QUOTED && source.contains("''") ? single_quoted(source) : text_of(token);
+    node->plain = style == FYSS_PLAIN;
     node->expanded_bytes += node->text.size();
     tag(event, node);
-    locate_expressions(event, node);
+    locate_expressions(source, node);
     add(node, text_of(event->scalar.anchor));
   }
 
@@ -152,11 +173,15 @@ class Reader {
     problem(where(event), "the tag '" + text + "' has no meaning in a pipeline", "put text that begins with '!' in quotes");
   }
 
-  void locate_expressions(fy_event* event, Node* node) {
+  /// A scalar as it stands in the file, without its quotes.
+  std::string_view source_of(fy_event* event) const {
     auto* begin = fy_event_start_mark(event);
     auto* end = fy_event_end_mark(event);
-    if (!begin || !end || end->input_pos > text_.size() || begin->input_pos > end->input_pos) return;
-    auto source = text_.substr(begin->input_pos, end->input_pos - begin->input_pos);
+    if (!begin || !end || end->input_pos > text_.size() || begin->input_pos > end->input_pos) return {};
+    return text_.substr(begin->input_pos, end->input_pos - begin->input_pos);
+  }
+
+  static void locate_expressions(std::string_view source, Node* node) {
     node->verbatim = source == node->text;
     if (!node->text.contains("${{")) return;
     Mark at = node->at;

@@ -44,6 +44,17 @@ TEST(Yaml, OnlyPlainScalarsAreMoreThanText) {
   EXPECT_TRUE(file["g"].is_null());
 }
 
+TEST(Yaml, ReadsEveryStyleOfText) {
+  auto file = read("a: 'it''s '''' \n  folded'\nb: \"\\u00e4\\n\\\n   x\"\nc: |-\n  one\n   two\n\nd: >\n  one\n  two\n\n  three\n'e': plain # comment\n");
+  EXPECT_EQ(file.problems, "");
+  EXPECT_EQ(file["a"].text, "it's '' folded");
+  EXPECT_EQ(file["b"].text, "ä\nx");
+  EXPECT_EQ(file["c"].text, "one\n two");
+  EXPECT_EQ(file["d"].text, "one two\nthree\n");
+  EXPECT_EQ(file["e"].text, "plain");
+  EXPECT_EQ(read("a: '" + std::string(200, '\'') + "'")["a"].text, std::string(100, '\''));
+}
+
 TEST(Yaml, EveryNodeKnowsItsPlace) {
   auto file = read("a:\n  - x\n  - {b: c}\nd: |\n  one ${{ ref }}\n    two ${{ sha }} ${{ tag }}\n");
   auto& list = file["a"];
