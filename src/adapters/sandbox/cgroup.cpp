@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <sstream>
 #include <string_view>
 #include <thread>
@@ -211,6 +212,13 @@ bool JobCgroup::remove(Duration patience) {
 
 namespace {
 
+/// The first 48 bits of a UUIDv7 are milliseconds since 1970.
+Time made_at(AttemptId attempt) {
+  std::int64_t ms = 0;
+  for (int i = 0; i < 6; ++i) ms = ms << 8 | attempt.value.bytes[std::size_t(i)];
+  return Time{std::chrono::milliseconds(ms)};
+}
+
 std::vector<std::string> attempt_groups(const CgroupMounts& mounts, AttemptId attempt) {
   std::vector<std::string> groups;
   for (auto& mount : {mounts.unified, mounts.memory, mounts.cpu, mounts.pids}) {
@@ -223,6 +231,18 @@ std::vector<std::string> attempt_groups(const CgroupMounts& mounts, AttemptId at
 }
 
 }  // namespace
+
+void remove_abandoned_cgroups(const CgroupMounts& mounts, Time before) {
+  for (auto& mount : {mounts.unified, mounts.memory, mounts.cpu, mounts.pids}) {
+    std::error_code ec;
+    if (mount.empty()) continue;
+    for (std::filesystem::directory_iterator at(mount + "/mayfly", ec), end; !ec && at != end; at.increment(ec)) {
+      auto attempt = AttemptId::parse(at->path().filename().string());
+      if (!attempt || made_at(*attempt) >= before) continue;
+      for (auto& group : {at->path() / "job", at->path() / "runner", at->path()}) rmdir(group.c_str());
+    }
+  }
+}
 
 UniqueFd make_runner_cgroup(const CgroupMounts& mounts, AttemptId attempt) {
   if (mounts.unified.empty()) return {};

@@ -67,6 +67,9 @@ class JobCgroup final {
 /// Of a runner that is gone: kills what is left in mayfly/<attempt> and removes it. True when nothing of it is left.
 bool remove_attempt_cgroups(const CgroupMounts& mounts, AttemptId attempt, Duration patience = std::chrono::seconds(5));
 
+/// Removes groups with nobody in them of attempts made before `before`: of servers whose data is gone. (An attempt's id tells its time.)
+void remove_abandoned_cgroups(const CgroupMounts& mounts, Time before);
+
 /// mayfly/<attempt>/runner of the unified tree, for the runner to be born in; empty if there is no such tree.
 UniqueFd make_runner_cgroup(const CgroupMounts& mounts, AttemptId attempt);
 

@@ -93,6 +93,19 @@ TEST_F(Cgroups, OfVersion1AreOneAHierarchy) {
   EXPECT_TRUE(group->out_of_memory());
 }
 
+TEST_F(Cgroups, OfServersThatAreGoneAreSweptWhenNobodyIsInThem) {
+  auto at = [](int hours) { return AttemptId{uuid_v7(Time{std::chrono::hours(hours)}, std::array<std::uint8_t, 10>{})}; };
+  auto directory = [&](AttemptId id) { return root_ + "/mayfly/" + id.str(); };
+  for (auto id : {at(1), at(2), at(5)}) fs::create_directories(directory(id) + "/runner");
+  std::ofstream(directory(at(2)) + "/runner/process") << "";  // rmdir says no, as it does for a group with processes
+  fs::create_directories(root_ + "/mayfly/notes");
+  remove_abandoned_cgroups({.unified = root_}, Time{std::chrono::hours(3)});
+  EXPECT_FALSE(fs::exists(directory(at(1))));
+  EXPECT_TRUE(fs::exists(directory(at(2)) + "/runner/process"));
+  EXPECT_TRUE(fs::exists(directory(at(5)) + "/runner"));
+  EXPECT_TRUE(fs::exists(root_ + "/mayfly/notes"));
+}
+
 TEST_F(Cgroups, ThatAreNotThereAreNamedOnlyIfTheyAreMissed) {
   auto group = JobCgroup::create({}, attempt_, {.memory_bytes = 1, .cpu_milli = 0, .pids = 1});
   ASSERT_TRUE(group);

@@ -31,6 +31,7 @@ namespace asio = boost::asio;
 namespace fs = std::filesystem;
 
 constexpr std::size_t max_last_words_bytes = 300;
+constexpr Duration cgroups_abandoned_after = std::chrono::hours(1);
 
 Time now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
 
@@ -80,6 +81,7 @@ class SandboxExecutor final : public Executor {
         timers_(make_system_timers(loop)), spares_(std::make_shared<SpareDisks>(options_.data_dir + "/sandbox", options_.spare_disks)), facts_(probe_machine()), mounts_(facts_.cgroups) {
     for (auto& sentence : shortfalls(facts_)) log_warn("sandbox: " + sentence);
     prepare_spares(JobSpec{}.disk_bytes);
+    offload_.post([mounts = facts_.cgroups] { remove_abandoned_cgroups(mounts, now() - cgroups_abandoned_after); });
   }
 
   Task<Result<void>> start(RunnerSpec spec) override {
