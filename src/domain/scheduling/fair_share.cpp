@@ -360,7 +360,8 @@ void FairShare::start(Index index, Index pool, Time at) {
   job.state = JobState::running;
   job.pool = pool;
   job.reservation = pools_.hold(pool, job.needs);
-  order_.reorder_organization(job.organization, t_);
+  // Open shapes would notice the charge by themselves; parked ones are told now, lest they have much to notice at once.
+  if (!order_.parked().empty()) order_.reorder_organization(job.organization, t_);
   if (job.group == none) return;
   groups_.run(job.group);
   regate(job.group);
