@@ -173,7 +173,10 @@ class FakeServer final {
 
   Answer upload(const http::Request& r) {
     if (auto no = check(r)) return *std::move(no);
-    if (cancel_) return refused(Errc::fenced, "the job is canceled");
+    if (cancel_) {
+      breaches_.push_back("an upload of a canceled job");
+      return refused(Errc::fenced, "the job is canceled");
+    }
     if (refuse_uploads_) return refused(Errc::too_large, "the project has no space left");
     auto digest = sha256(r.body);
     if (r.headers.get("Digest") != "sha-256=" + to_base64({reinterpret_cast<const char*>(digest.data()), digest.size()})) breaches_.push_back("a wrong digest");
