@@ -9,6 +9,8 @@
 #include <set>
 #include <unordered_map>
 
+#include "domain/pipeline/quoted.h"
+
 namespace mayfly {
 namespace {
 
@@ -43,25 +45,6 @@ Mark mark_at(std::string_view text, std::size_t offset) {
   auto newline = before.rfind('\n');
   auto column = newline == before.npos ? before.size() : before.size() - newline - 1;
   return {int(line) + 1, int(column) + 1};
-}
-
-/// The text of a single-quoted scalar (YAML 1.2, 7.3.2): `''` is a quote, line breaks fold. libfyaml 0.7.12 reads two
-/// quotes in a row ("''''") wrongly, and leaks while doing so.
-std::string single_quoted(std::string_view source) {
-  std::string out;
-  for (std::size_t i = 0; i < source.size(); ++i) {
-    if (source[i] != '\n') {
-      if (source[i] != '\r') out += source[i];
-      if (source.substr(i).starts_with("''")) ++i;
-      continue;
-    }
-    while (out.ends_with(' ') || out.ends_with('\t')) out.pop_back();
-    std::size_t breaks = 0;
-    for (; i < source.size() && (source[i] == ' ' || source[i] == '\t' || source[i] == '\n' || source[i] == '\r'); ++i) breaks += source[i] == '\n';
-    out += breaks == 1 ? std::string(" ") : std::string(breaks - 1, '\n');
-    --i;
-  }
-  return out;
 }
 
 struct Free {
@@ -149,13 +132,30 @@ class Reader {
     return text ? std::string(text, size) : std::string();
   }
 
+  std::string scalar_text(fy_token* token, fy_scalar_style style, std::string_view source) const {
+    if (style == FYSS_SINGLE_QUOTED) return single_quoted_text(source);
+    if (style == FYSS_DOUBLE_QUOTED) return double_quoted_text(source);
+    if (style == FYSS_FOLDED)
+      if (auto text = folded_text(line_before(source), source)) return *std::move(text);
+    return text_of(token);
+  }
+
+  /// The last line that ends before a part of the file begins.
+  std::string_view line_before(std::string_view part) const {
+    auto before = text_.substr(0, std::size_t(part.data() - text_.data()));
+    before = before.substr(0, before.find_last_of('\n'));
+    auto newline = before.find_last_of('\n');
+    return newline == before.npos ? before : before.substr(newline + 1);
+  }
+
   void scalar(fy_event* event) {
     auto* token = event->scalar.value;
     last_ = where(event);
     auto* node = make(last_);
     auto style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
     auto source = source_of(event);
-    node->text = style == FYSS_SINGLE_QUOTED && source.contains("''") ? single_quoted(source) : text_of(token);
+    node->text = scalar_text(token, style, source);
+    if (node->text.contains('\0')) problem(last_, "a NUL byte is no text", "remove the \\0");
     node->plain = style == FYSS_PLAIN;
     node->expanded_bytes += node->text.size();
     tag(event, node);

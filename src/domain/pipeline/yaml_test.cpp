@@ -53,6 +53,12 @@ TEST(Yaml, ReadsEveryStyleOfText) {
   EXPECT_EQ(file["d"].text, "one two\nthree\n");
   EXPECT_EQ(file["e"].text, "plain");
   EXPECT_EQ(read("a: '" + std::string(200, '\'') + "'")["a"].text, std::string(100, '\''));
+  EXPECT_EQ(read("a: \"x\\\n\n   y\\t\n   z\"")["a"].text, "x\ny\t z");
+  EXPECT_EQ(read("a: >+ # folded\n  x\n\n   w\n\n  y\n  z\n\nb: c")["a"].text, "x\n\n w\n\ny z\n\n");
+  EXPECT_EQ(read("a: >-\n  x\n   w\n\n")["a"].text, "x\n w");
+  EXPECT_EQ(read("a: >1\n  x\n")["a"].text, " x\n");
+  EXPECT_EQ(read("a: \"x\\0\"").problems, "f:1:5: a NUL byte is no text: remove the \\0\n");
+  EXPECT_EQ(read("a: \"\\x41\\u00e4\\U0001F41B\\e\\N\\/\"")["a"].text, "Aä🐛\x1b\u0085/");
 }
 
 TEST(Yaml, EveryNodeKnowsItsPlace) {
