@@ -4,6 +4,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "app/server.h"
@@ -20,6 +21,14 @@ Level level_from(const std::string& name) {
   return Level::info;
 }
 
+/// A connection a viewer: the default of 1024 descriptors would be the limit.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 Task<void> serve(EmbeddedServer& server, boost::asio::signal_set& signals) {
   co_await server.run();
   signals.cancel();
@@ -30,6 +39,7 @@ Task<void> serve(EmbeddedServer& server, boost::asio::signal_set& signals) {
 int run_up(UpOptions options) {
   set_log_level(level_from(options.log_level));
   std::signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
   boost::asio::io_context loop(1);
   auto server = EmbeddedServer::open(loop.get_executor(), {options.data_dir, options.listen, options.slots});
   if (!server) {

@@ -75,18 +75,17 @@ Task<void> SimulatedExecutor::live(std::shared_ptr<Runner> runner) {
   if (on_end_) on_end_({runner->spec.attempt, false, runner->killed ? Reason::runner_lost : Reason::exit_code, ""});
 }
 
-Task<bool> SimulatedExecutor::ship(std::shared_ptr<Runner> runner, const StartAnswer& answer, const std::string& log, std::int64_t from, bool end) {
+Task<bool> SimulatedExecutor::ship(std::shared_ptr<Runner> runner, const StartAnswer& answer, const std::string& log, std::int64_t from) {
   for (;;) {
     std::string frames;
     for (auto at = std::size_t(from); at < log.size(); at += line_bytes)
       append_frame(frames, {std::int64_t(at), clock_.now(), 0, LogStream::out, std::string_view(log).substr(at, line_bytes)});
     auto size = std::int64_t(log.size());
     auto taken = co_await ask<LogsAnswer>(runner, [&](Attempts& server) {
-      return server.logs(runner->spec.attempt, credentials(answer), frames, end ? std::optional(size) : std::nullopt);
+      return server.logs(runner->spec.attempt, credentials(answer), frames);
     });
     if (!taken) co_return false;
-    bool complete = end ? taken->durable >= size : taken->next >= size;
-    if (complete) co_return true;
+    if (taken->next >= size) co_return true;
     from = taken->next;
   }
 }
@@ -100,7 +99,7 @@ Task<bool> SimulatedExecutor::steps(std::shared_ptr<Runner> runner, const StartA
     auto line = spec.name + " attempt " + attempt + " second " + std::to_string(second);
     log += line + std::string(line_bytes - 1 - std::min(line.size(), line_bytes - 1), '.') + "\n";
     auto from = std::int64_t(log.size() - line_bytes);
-    if (!co_await ship(runner, answer, log, from, false)) co_return false;
+    if (!co_await ship(runner, answer, log, from)) co_return false;
     co_await sleep_for(clock_, 1s);
     if (chance_.happens(chance_.faults().runner_dies)) runner->killed = true;
     if (runner->killed) co_return false;
@@ -130,10 +129,15 @@ Task<void> SimulatedExecutor::work(std::shared_ptr<Runner> runner, StartAnswer a
   auto& log = deeds_.logs[id];
   bool alive = co_await steps(runner, answer, report, log);
   --deeds_.at_once;
-  if (!alive || !co_await ship(runner, answer, log, 0, true)) co_return;
+  if (!alive) co_return;
   report.log_bytes = std::int64_t(log.size());
   report.steps = {{.name = answer.job.spec.steps[0].name, .status = report.outcome == Outcome::success ? StepStatus::succeeded : StepStatus::failed}};
-  (void)co_await ask<void>(runner, [&](Attempts& server) { return server.finish(id, credentials(answer), report); });
+  for (;;) {
+    // A server that was restarted may have lost the last of the log: it says so, and gets it again.
+    if (!co_await ship(runner, answer, log, 0)) co_return;
+    auto finished = co_await ask<void>(runner, [&](Attempts& server) { return server.finish(id, credentials(answer), report); });
+    if (finished || finished.error().code != Errc::invalid) co_return;
+  }
 }
 
 }  // namespace mayfly::simulation

@@ -52,7 +52,7 @@ class SimulatedExecutor final : public Executor {
   Task<void> live(std::shared_ptr<Runner> runner);
   Task<void> work(std::shared_ptr<Runner> runner, StartAnswer answer);
   Task<bool> steps(std::shared_ptr<Runner> runner, const StartAnswer& answer, FinishReport& report, std::string& log);
-  Task<bool> ship(std::shared_ptr<Runner> runner, const StartAnswer& answer, const std::string& log, std::int64_t from, bool end);
+  Task<bool> ship(std::shared_ptr<Runner> runner, const StartAnswer& answer, const std::string& log, std::int64_t from);
 
   /// Asks until there is an answer, or the runner is dead.
   template <class T>

@@ -55,9 +55,7 @@ void Gateway::add_runners(http::Router& router) {
       "logs",
       [this](AttemptId attempt, http::Request request) -> Task<http::Response> {
         auto bytes = request.body.size();
-        auto end = request.query_param<std::int64_t>("end");
-        if (!end) co_return http::problem(end.error());
-        auto taken = co_await parts_.attempts.logs(attempt, runner_credentials(request), std::move(request.body), *end);
+        auto taken = co_await parts_.attempts.logs(attempt, runner_credentials(request), std::move(request.body));
         if (taken) parts_.metrics.count("mayfly_log_bytes_total", {}, double(bytes));
         co_return answer(std::move(taken), [](LogsAnswer a) { return http::json_response(200, to_json(a)); });
       },

@@ -167,14 +167,11 @@ Task<Result<HeartbeatAnswer>> Attempts::heartbeat(AttemptId attempt, RunnerCrede
   }
 }
 
-Task<Result<LogsAnswer>> Attempts::logs(AttemptId attempt, RunnerCredentials who, std::string frames, std::optional<std::int64_t> end) {
+Task<Result<LogsAnswer>> Attempts::logs(AttemptId attempt, RunnerCredentials who, std::string frames) {
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
   // A canceled attempt may still say its last words; of every other that has ended the log is complete.
   if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return over(*now.job);
-  CO_TRY_ASSIGN(auto taken, co_await logs_.append(attempt, std::move(frames)));
-  if (!end || taken.next < *end) co_return taken;
-  CO_TRY(co_await logs_.flush(attempt));
-  co_return co_await logs_.position(attempt);
+  co_return co_await logs_.append(attempt, std::move(frames));
 }
 
 Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, StepsReport report) {

@@ -34,8 +34,7 @@ class Attempts final {
 
   /// Answers when the attempt is to be canceled, or after request.wait_ms. Errc::fenced: it is no longer current.
   Task<Result<HeartbeatAnswer>> heartbeat(AttemptId attempt, RunnerCredentials who, HeartbeatRequest request);
-  /// `end`: the log's length, once nothing will follow; it is made durable when all of it is here.
-  Task<Result<LogsAnswer>> logs(AttemptId attempt, RunnerCredentials who, std::string frames, std::optional<std::int64_t> end);
+  Task<Result<LogsAnswer>> logs(AttemptId attempt, RunnerCredentials who, std::string frames);
   Task<Result<void>> steps(AttemptId attempt, RunnerCredentials who, StepsReport report);
   /// Errc::invalid: the log is not all here yet. Repeatable.
   Task<Result<void>> finish(AttemptId attempt, RunnerCredentials who, FinishReport report);
