@@ -144,6 +144,23 @@ TEST(FairShare, IdlingEarnsNoCreditAndUsingIdleRunnersCostsNothing) {
   EXPECT_EQ(newcomer, 5);
 }
 
+TEST(FairShare, WhoComesDuringARestartStartsWhereTheOthersAre) {
+  FairShare before;
+  before.set_pool(pool("here", 10));
+  for (int i = 1; i <= 30; ++i) before.enqueue(job({.job = i, .organization = 1}));
+  start_all(before, noon);
+  auto later = noon + 1h;
+  for (int i = 1; i <= 10; ++i) before.released(id<JobId>(std::uint64_t(i)), later);
+
+  FairShare after(before.usage(later));
+  after.set_pool(pool("here", 10));
+  for (int i = 101; i <= 120; ++i) after.enqueue(job({.job = i, .organization = 2, .queued_at = later}));
+  for (int i = 11; i <= 30; ++i) after.enqueue(job({.job = i, .organization = 1}));
+  int newcomer = 0;
+  for (int started : start_all(after, later)) newcomer += started > 100;
+  EXPECT_EQ(newcomer, 5);
+}
+
 TEST(FairShare, AHighPriorityGoesFirstWithinItsProject) {
   FairShare scheduler;
   scheduler.set_pool(pool("here", 1));

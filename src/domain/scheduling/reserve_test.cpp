@@ -63,19 +63,23 @@ TEST(Reserve, ABigJobGetsItsRunnerAMinuteAndAJobsLengthAfterItWasNext) {
 }
 
 TEST(Reserve, WhileAPoolIsKeptFreeWhatIsBeyondTheNeedOfTheBigJobIsUsed) {
-  BusyPool world(8);
-  for (int i = 0; i < 30; ++i) world.second();
-  world.scheduler.enqueue(job({.job = BusyPool::big, .organization = 2, .cpu = 6000, .queued_at = world.now}));
-  for (auto reserved = world.now + reserve_after + 2s; world.now < reserved;) world.second();
-  int beside = 0;
-  for (bool got = false; !got;) {
-    ASSERT_LT(world.now, noon + 5min);
-    auto started = world.second();
-    got = std::ranges::count(started, BusyPool::big) > 0;
-    beside += int(started.size()) - got;
+  FairShare scheduler;
+  scheduler.set_pool(pool("here", 8));
+  for (int i = 1; i <= 20; ++i) scheduler.enqueue(job({.job = i}));
+  start_all(scheduler, noon);
+  scheduler.enqueue(job({.job = 100, .organization = 2, .cpu = 6000, .queued_at = noon}));
+  release(scheduler, {1}, noon + 1s);
+  EXPECT_THAT(start_all(scheduler, noon + 1s), ElementsAre(9));
+
+  auto now = noon + 2s + reserve_after;  // from here on 6 of 8 cpus are kept
+  std::vector<int> beside;
+  for (int i = 2; i <= 7; ++i) {
+    release(scheduler, {i}, now);
+    for (int started : start_all(scheduler, now)) beside.push_back(started);
   }
-  EXPECT_GT(beside, 0);
-  EXPECT_LE(beside, 8);
+  EXPECT_THAT(beside, ElementsAre(10, 11));
+  release(scheduler, {8, 9}, now);
+  EXPECT_THAT(start_all(scheduler, now), ElementsAre(100));
 }
 
 TEST(Reserve, SmallJobsAreToldForWhomThePoolIsKept) {
