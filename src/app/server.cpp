@@ -120,7 +120,8 @@ Result<void> EmbeddedServer::Parts::open_adapters() {
   TRY_ASSIGN(auto sealing, SealingKey::load_or_make(dir->file("sealing.key"), entropy));
   secrets = make_sealed_secrets(*db, clock, entropy, std::move(sealing));
   forge = std::make_unique<GitForge>(*offload, dir->file("mirrors"));
-  executor = make_sandbox_executor(loop, *offload, {.data_dir = dir->path(), .runner_program = sibling("mayfly-runner")});
+  executor = make_sandbox_executor(loop, *offload, {.data_dir = dir->path(), .runner_program = sibling("mayfly-runner"),
+                                                       .image_directories = config.image_directories, .allowed_networks = config.allowed_networks});
   return {};
 }
 

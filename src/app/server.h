@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "async/task.h"
 #include "base/result.h"
@@ -15,6 +16,8 @@ struct ServerConfig {
   std::string data_dir;                    // made when needed, mode 0700; one server a directory
   std::string listen = "127.0.0.1:8080";
   int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
+  std::vector<std::string> image_directories = {};   // where images other than the host's root may lie
+  std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
 };
 
 class EmbeddedServer final {

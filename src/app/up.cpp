@@ -41,7 +41,7 @@ int run_up(UpOptions options) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   boost::asio::io_context loop(1);
-  auto server = EmbeddedServer::open(loop.get_executor(), {options.data_dir, options.listen, options.slots});
+  auto server = EmbeddedServer::open(loop.get_executor(), {options.data_dir, options.listen, options.slots, options.image_directories, options.allowed_networks});
   if (!server) {
     auto& error = server.error();
     std::fprintf(stderr, "mayfly: %s\n", error.message.c_str());

@@ -103,6 +103,10 @@ class Grammar final {
     sub.add_option("--slots", up_.slots, "How many jobs of one cpu run at once (0: one a core)")
         ->check(CLI::Range(0, 10'000))
         ->capture_default_str();
+    sub.add_option("--images", up_.image_directories, "A directory in which `image: oci:PATH` and directory images may lie; may be given again")
+        ->type_name("DIR")->check(CLI::ExistingDirectory);
+    sub.add_option("--allow-network", up_.allowed_networks, "A private network that jobs may reach, like 10.1.0.0/16; may be given again")
+        ->type_name("CIDR");
     sub.add_option("--log-level", up_.log_level, "debug, info, warn or error")
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
         ->capture_default_str();

@@ -19,6 +19,8 @@ struct UpOptions {
   std::string data_dir = {};               // never empty: --data, else $MAYFLY_DATA, else the user's state directory
   std::string listen = "127.0.0.1:8080";
   int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
+  std::vector<std::string> image_directories = {};  // where `image: oci:…` and directories may lie; none: only the host's root
+  std::vector<std::string> allowed_networks = {};   // private networks jobs may reach, "10.1.0.0/16"; none: only the internet
   std::string log_level = "info";          // debug | info | warn | error
 };
 
