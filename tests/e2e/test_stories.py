@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -219,6 +220,41 @@ class Jobs(Story):
         outcome = self.forge.outcome(self.forge.send("pull_request", pull))
         self.assertEqual(outcome["status"], "ignored", outcome)
         self.assertIn("fork", outcome["detail"])
+
+
+class Images(unittest.TestCase):
+    """A job in an image of its own: made here of a static shell, by the tools that unpack it."""
+
+    def make_image(self, folder):
+        layout, bundle = folder / "layout", folder / "bundle"
+        for command in (["init", "--layout", layout], ["new", "--image", f"{layout}:tiny"], ["unpack", "--image", f"{layout}:tiny", bundle]):
+            subprocess.run(["umoci", *command], check=True, capture_output=True)
+        root = bundle / "rootfs"
+        for name in ("bin", "tmp", "etc", "proc", "dev", "workspace"):
+            (root / name).mkdir(exist_ok=True)
+        (root / "etc/mark").write_text("from the image\n")
+        subprocess.run(["cp", "/bin/busybox", root / "bin/busybox"], check=True)
+        for applet in ("sh", "cat", "echo", "ls"):
+            (root / "bin" / applet).symlink_to("busybox")
+        subprocess.run(["umoci", "repack", "--image", f"{layout}:tiny", bundle], check=True, capture_output=True)
+        return layout
+
+    def test_a_job_runs_in_an_oci_image_and_only_where_the_operator_allows(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-images-"))
+        self.addCleanup(subprocess.run, ["rm", "-rf", folder])
+        layout = self.make_image(folder)
+        server = Server(options=("--images", str(folder))).start()
+        self.addCleanup(server.close)
+        text = f"version: 1\njobs:\n  a:\n    image: oci:{layout}:tiny\n    network: none\n    run: cat /etc/mark; ls /usr 2>/dev/null || echo no usr\n"
+        repo = Repository(server.root, "image", {".ci.yaml": text})
+        server.add_project(repo)
+        build = server.finished(Forge(server).push(repo))
+        log = server.job_log(build["jobs"][0]["id"]).decode() if build["jobs"][0]["attempt"] else ""
+        self.assertEqual(build["status"], "succeeded", (build["jobs"][0]["detail"], log))
+        self.assertIn("from the image\nno usr\n", log)
+        repo.commit({".ci.yaml": text.replace(f"oci:{layout}:tiny", "/etc")})
+        build = server.finished(Forge(server).push(repo))
+        self.assertEqual(build["status"], "failed")
 
 
 class Commands(Story):

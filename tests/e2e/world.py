@@ -57,19 +57,20 @@ def free_port():
 class Server:
     """`mayfly up` in a directory of its own; may be killed and started again."""
 
-    def __init__(self, slots=4):
+    def __init__(self, slots=4, options=()):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-e2e-"))
         self.root.chmod(0o755)
         self.data = self.root / "data"
         self.port = free_port()
         self.slots = slots
+        self.options = options
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
 
     def start(self):
         with open(self.root / "server.log", "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "mayfly", "up", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", "--slots", str(self.slots)],
+                [BIN / "mayfly", "up", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", "--slots", str(self.slots), *self.options],
                 stdout=log, stderr=log, start_new_session=True)
         until("the server is ready", self.is_ready)
         return self

@@ -18,9 +18,12 @@ const JobState* obstacle(const BuildState& build, const JobState& job) {
   return at == job.needs.end() ? nullptr : &build.jobs[*at];
 }
 
+/// failure() is about a need that failed; after one that was skipped or canceled neither success() nor failure() holds.
 Standing standing_of(const BuildState& build, const JobState& job) {
   if (build.canceled) return Standing::canceled;
-  return obstacle(build, job) ? Standing::failure : Standing::success;
+  auto failed = [&](std::size_t n) { return build.jobs[n].status == JobStatus::failed && !stands(build.jobs[n]); };
+  if (std::ranges::any_of(job.needs, failed)) return Standing::failure;
+  return obstacle(build, job) ? Standing::canceled : Standing::success;
 }
 
 Needs needs_of(const BuildState& build, const JobState& job) {

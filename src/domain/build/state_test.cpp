@@ -104,6 +104,16 @@ TEST_F(Story, AConditionDecidesWhenTheNeedsHaveEnded) {
   EXPECT_EQ(job(2).status, JobStatus::skipped);
 }
 
+TEST_F(Story, ANeedThatWasSkippedIsNoFailure) {
+  auto left_out = named("a"), on_failure = named("b", {"a"}), anyway = named("c", {"a"});
+  left_out.skipped = true;
+  on_failure.condition = "failure()";
+  anyway.condition = "always()";
+  with({left_out, on_failure, anyway});
+  EXPECT_EQ(job(1).status, JobStatus::skipped);
+  EXPECT_EQ(job(2).status, JobStatus::queued);
+}
+
 TEST_F(Story, InfrastructureIsRetriedFreeThreeTimesWithBackoff) {
   with({named("a")});
   for (int i = 0; i < max_infrastructure_retries; ++i) {

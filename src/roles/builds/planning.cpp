@@ -44,7 +44,7 @@ void refuse_reserved_secrets(const Plan& plan, const std::string& file, std::vec
   for (auto& job : plan.jobs)
     for (auto& name : job.secrets)
       if (name.starts_with(reserved_secret_prefix))
-        errors.push_back({file, 0, 0, "job '" + job.name + "' asks for the secret " + name, "names that begin with MAYFLY_ are the server's own"});
+        errors.push_back({file, 1, 1, "job '" + job.name + "' asks for the secret " + name, "names that begin with MAYFLY_ are the server's own"});
 }
 
 }  // namespace

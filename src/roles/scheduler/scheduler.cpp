@@ -45,7 +45,11 @@ Task<void> Scheduler::run() {
   co_await work_.join();
 }
 
-std::string Scheduler::why(JobId job) { return fair_.why(job, clock_.now()).sentence; }
+std::string Scheduler::why(JobId job) {
+  auto reason = fair_.why(job, clock_.now());
+  bool waits = reason.kind != scheduling::WaitReason::Kind::running && reason.kind != scheduling::WaitReason::Kind::unknown;
+  return waits ? reason.sentence : std::string{};
+}
 
 void Scheduler::drop(JobId job) {
   auto at = known_.find(job);

@@ -106,7 +106,10 @@ Task<std::optional<FinishReport>> Attempt::prepare() {
   if (!*p_.sandbox) {
     auto& error = p_.sandbox->error();
     auto reason = error.code == Errc::not_found || error.code == Errc::unsupported ? Reason::image_pull : Reason::runner_lost;
-    co_return infrastructure(reason, "the job's sandbox could not be started: " + error.message);
+    auto report = infrastructure(reason, "the job's sandbox could not be started: " + error.message);
+    // What this pool does not do, it does not do at the next try either.
+    if (error.code == Errc::unsupported) report.outcome = Outcome::failure;
+    co_return report;
   }
   if (cancel_) co_return canceled_early();
   workspace_ = std::make_unique<Workspace>(p_.api, p_.offload, sandbox()->paths(), p_.spec.sandbox.attempt_dir, job_);
