@@ -169,6 +169,10 @@ class Jobs(Story):
             if file.is_file() and "sandbox" not in file.parts:
                 self.assertFalse(b"correct-horse-battery" in file.read_bytes(), file)
 
+    def test_a_workspace_is_a_clone_like_any_other(self):
+        build = self.run_build("version: 1\njobs:\n  a:\n    run: |\n      stat -c %a .ci.yaml\n      git log -1 --format=%s\n      git status --porcelain\n")
+        self.assertEqual(self.server.job_log(build["jobs"][0]["id"]), b"644\nchange\n")
+
     def test_a_missing_secret_fails_the_job_and_says_what_to_do(self):
         build = self.run_build("version: 1\njobs:\n  a:\n    secrets: [NOT_SET]\n    run: echo never\n")
         self.assertEqual(build["status"], "failed")

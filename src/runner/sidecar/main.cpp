@@ -1,6 +1,7 @@
 // mayfly-runner: beside the sandbox of one attempt. See ../README.md.
 
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -87,6 +88,8 @@ SidecarEnd run(const std::string& directory, RunnerFile file) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // What is checked out looks like anybody's clone. The attempt's directory itself is closed to others.
+  ::umask(022);
   if (argc != 3 || std::string_view(argv[1]) != "--dir") {
     std::fputs("mayfly-runner: started by Mayfly with --dir DIR and a boot token on standard input\n", stderr);
     return 2;
