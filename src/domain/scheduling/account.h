@@ -16,6 +16,9 @@ namespace mayfly::scheduling {
 
 inline constexpr Duration usage_half_life = std::chrono::minutes(30);
 
+/// The last whole step up to `t`.
+constexpr Time step_of(Time t, Duration step) { return Time{step * (t.time_since_epoch() / step)}; }
+
 /// growth(t), with an origin that moves (see rebase) so that it stays a number.
 class Growth {
  public:
