@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "net/server.h"
 #include "roles/builds/planning.h"
+#include "roles/common/build_metrics.h"
 #include "roles/gateway/gateway.h"
 #include "roles/runners/pool_keeper.h"
 #include "roles/scheduler/scheduler.h"
@@ -130,10 +131,13 @@ Result<void> EmbeddedServer::Parts::open_roles() {
   TRY_ASSIGN(auto address, http->listen(config.listen));
   base_url = url_of(address);
   builds = std::make_unique<Builds>(*db, *bus, *cache, clock, entropy);
+  builds->on_change([this](const BuildState& state, const Effects& effects) { count_change(metrics, state, effects); });
   logs = std::make_unique<LogStore>(*db, *blobs, clock);
   artifacts = std::make_unique<ArtifactStore>(*db, *blobs, clock, entropy);
   attempts = std::make_unique<Attempts>(*db, *builds, *logs, *artifacts, *secrets, *forge, clock, *identity, base_url);
+  attempts->on_first_byte([this](Duration since_start) { metrics.observe("mayfly_start_latency_seconds", since_start, {{"hop", "first_byte"}}); });
   deliveries = std::make_unique<Deliveries>(*db, *builds, *forge, *secrets, clock, entropy, loop);
+  deliveries->on_built([this](Duration since_receipt) { metrics.observe("mayfly_start_latency_seconds", since_receipt, {{"hop", "plan"}}); });
   scheduler = std::make_unique<Scheduler>(*db, *builds, *bus, clock, entropy, metrics, loop);
   scheduler->set_pool(this_machine(config.slots));
   keeper = std::make_unique<PoolKeeper>(*db, *builds, *attempts, *executor, *bus, clock, *identity, loop,

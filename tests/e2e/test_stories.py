@@ -273,6 +273,14 @@ class Commands(Story):
         self.assertEqual(target.read_text(), "kept\n")
         self.assertEqual(json.loads(self.server.cli("build", repo.name, "--json").stdout)["status"], "succeeded")
 
+    def test_metrics_tell_where_the_time_of_a_start_went(self):
+        self.run_build(HELLO)
+        text = self.server.get("/metrics", raw=True)[0].decode()
+        for hop in ("webhook", "plan", "queue", "start", "first_byte"):
+            self.assertRegex(text, f'mayfly_start_latency_seconds_count{{hop="{hop}"}} [1-9]')
+        self.assertRegex(text, r'mayfly_attempts_total{outcome="success",reason=""} [1-9]')
+        self.assertRegex(text, r'mayfly_builds_total{status="succeeded"} [1-9]')
+
     def test_exit_codes(self):
         repo = self.project("version: 1\njobs:\n  a:\n    run: exit 1\n")
         repo.push()

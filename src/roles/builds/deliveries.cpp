@@ -17,7 +17,7 @@ insert into deliveries (id, project_id, provider, provider_id, event, body, rece
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0))sql";
 constexpr std::string_view select_known = "select id from deliveries where project_id = $1 and provider = $2 and provider_id = $3";
 constexpr std::string_view select_open = R"sql(
-select id, project_id, event, body, tries from deliveries where status = 'received' and not_before <= $1 order by not_before, id limit $2)sql";
+select id, project_id, event, body, tries, received_at from deliveries where status = 'received' and not_before <= $1 order by not_before, id limit $2)sql";
 constexpr std::string_view count_open = "select count(*) from deliveries where status = 'received'";
 constexpr std::string_view close_delivery = R"sql(
 update deliveries set status = $2, detail = $3, build_id = $4 where id = $1 and status = 'received')sql";
@@ -117,7 +117,7 @@ Task<Result<std::vector<Deliveries::Open>>> Deliveries::open_deliveries() {
   CO_TRY_ASSIGN(auto found, co_await db_.query(statement(select_open, clock_.now(), limit)));
   std::vector<Open> out;
   for (auto& row : found.rows) {
-    Open open{id_at<DeliveryId>(row, 0), id_at<ProjectId>(row, 1), text_at(row, 2), blob_at(row, 3), int(int_at(row, 4))};
+    Open open{id_at<DeliveryId>(row, 0), id_at<ProjectId>(row, 1), text_at(row, 2), blob_at(row, 3), int(int_at(row, 4)), time_at(row, 5)};
     if (!busy_.contains(open.id)) out.push_back(std::move(open));
   }
   co_return out;
@@ -167,6 +167,7 @@ Task<Result<void>> Deliveries::build(Open delivery) {
   auto build = planned->build->header.id;
   auto created = co_await builds_.create(std::move(*planned->build), {expect_one(close_delivery, delivery.id, "built", "", build)});
   if (!created && created.error().code == Errc::conflict) co_return co_await close(delivery.id, End::duplicate, "this change has its build already");
+  if (created) built_(clock_.now() - delivery.received_at);
   co_return created;
 }
 

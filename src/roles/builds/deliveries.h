@@ -2,6 +2,7 @@
 // Webhooks on their way to builds. receive() makes one durable; the processor turns each into exactly one build, or into
 // the sentence why there is none, however often it is tried and whatever dies in between.
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -44,6 +45,9 @@ class Deliveries final {
   /// has this repository; Errc::rate_limited.
   Task<Result<Receipt>> receive(GithubDelivery delivery);
 
+  /// Called with the time between a webhook's receipt and its build being stored.
+  void on_built(std::function<void(Duration)> observer) { built_ = std::move(observer); }
+
   /// Processes what has been received, until canceled.
   Task<void> run();
 
@@ -54,6 +58,7 @@ class Deliveries final {
     std::string event;
     std::string body;
     int tries = 0;
+    Time received_at{};
   };
   enum class End { built, ignored, duplicate, failed };
 
@@ -77,6 +82,7 @@ class Deliveries final {
   std::set<DeliveryId> busy_;
   std::int64_t backlog_ = 0;
   Time counted_at_{};
+  std::function<void(Duration)> built_ = [](Duration) {};
 };
 
 struct DeliveryRecord {

@@ -171,7 +171,10 @@ Task<Result<LogsAnswer>> Attempts::logs(AttemptId attempt, RunnerCredentials who
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
   // A canceled attempt may still say its last words; of every other that has ended the log is complete.
   if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return over(*now.job);
-  co_return co_await logs_.append(attempt, std::move(frames));
+  CO_TRY_ASSIGN(auto before, co_await logs_.position(attempt));
+  auto taken = co_await logs_.append(attempt, std::move(frames));
+  if (taken && before.next == 0 && taken->next > 0 && now.job->start_time) first_byte_(clock_.now() - *now.job->start_time);
+  co_return taken;
 }
 
 Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, StepsReport report) {

@@ -2,6 +2,7 @@
 // The server's side of the runner protocol (domain/runner/protocol.h), free of HTTP: each call proves who it speaks for,
 // is checked against the build's state, and is safe to repeat.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,9 @@ class Attempts final {
   /// An artifact of a job that this attempt's job needs. Errc::not_found.
   Task<Result<Artifact>> needed_artifact(AttemptId attempt, RunnerCredentials who, ArtifactId artifact);
 
+  /// Called with the time between an attempt's start and the first byte of its log.
+  void on_first_byte(std::function<void(Duration)> observer) { first_byte_ = std::move(observer); }
+
   /// When the runner last said anything to this process.
   std::optional<Time> last_seen(AttemptId attempt) const;
   void forget(AttemptId attempt) { live_.erase(attempt); }
@@ -81,6 +85,7 @@ class Attempts final {
   std::string api_url_;
   std::map<AttemptId, Live> live_;
   bool draining_ = false;
+  std::function<void(Duration)> first_byte_ = [](Duration) {};
 };
 
 }  // namespace mayfly
