@@ -174,7 +174,7 @@ class World {
     co_await sleep_for(clock_, 30s);
     chance_.calm();
     if (!node_) start();
-    auto patience = clock_.now() + 1h;
+    auto patience = clock_.now() + 15min;
     while (!co_await oracle_.all_ended(deliveries) && clock_.now() < patience) co_await sleep_for(clock_, 1s);
     co_await sleep_for(clock_, 1min);   // what runs on has its grace to end
     over_ = true;

@@ -71,7 +71,21 @@ Task<Result<LogsAnswer>> LogStore::position(AttemptId attempt) {
   co_return LogsAnswer{log->next(), log->durable};
 }
 
+/// After a doubt: the database says how far the log is durable, and the buffer begins there.
+Task<Result<void>> LogStore::settle(AttemptId attempt, Open& log) {
+  if (!log.doubtful) co_return Result<void>{};
+  CO_TRY_ASSIGN(auto rows, co_await db_.query(statement(select_end, attempt)));
+  auto stored = int_at(rows.rows.at(0), 0) - log.durable;
+  if (stored > 0) {
+    log.buffer.erase(0, std::size_t(stored));
+    log.durable += stored;
+  }
+  log.doubtful = false;
+  co_return Result<void>{};
+}
+
 Task<Result<void>> LogStore::flush_locked(AttemptId attempt, Open& log) {
+  CO_TRY(co_await settle(attempt, log));
   while (!log.buffer.empty()) {
     auto length = std::min(log.buffer.size(), log_chunk_bytes);
     auto chunk = log.buffer.substr(0, length);
@@ -84,7 +98,9 @@ Task<Result<void>> LogStore::flush_locked(AttemptId attempt, Open& log) {
       key = std::move(name);
     }
     Statement insert{insert_chunk, {value(attempt), value(log.durable), value(std::int64_t(length)), std::move(data), std::move(key), value(clock_.now())}};
+    log.doubtful = true;
     CO_TRY(co_await db_.transact({std::move(insert)}));
+    log.doubtful = false;
     log.durable += std::int64_t(length);
     log.buffer.erase(0, length);
     log.oldest = log.buffer.empty() ? std::nullopt : std::optional(clock_.now());
@@ -101,7 +117,9 @@ Task<Result<void>> LogStore::flush(AttemptId attempt) {
 Task<Result<std::vector<Statement>>> LogStore::last_chunk(AttemptId attempt) {
   CO_TRY_ASSIGN(auto log, co_await open(attempt));
   auto guard = co_await log->mutex.lock(clock_);
+  CO_TRY(co_await settle(attempt, *log));
   if (log->buffer.size() > inline_chunk_bytes) CO_TRY(co_await flush_locked(attempt, *log));
+  log->doubtful = !log->buffer.empty();  // whoever asked stores it
   std::vector<Statement> out;
   if (!log->buffer.empty())
     out.push_back(statement(insert_chunk, attempt, log->durable, std::int64_t(log->buffer.size()), Blob{log->buffer}, Value{}, clock_.now()));

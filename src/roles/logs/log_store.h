@@ -58,12 +58,14 @@ class LogStore final {
     std::string buffer;               // the bytes from `durable` on
     std::optional<Time> oldest;       // when the first of them came
     Time touched{};
+    bool doubtful = false;            // a chunk may have been stored without our hearing of it
     Signal moved;
     Mutex mutex;                      // of writers to the chunks
     std::int64_t next() const { return durable + std::int64_t(buffer.size()); }
   };
 
   Task<Result<std::shared_ptr<Open>>> open(AttemptId attempt);
+  Task<Result<void>> settle(AttemptId attempt, Open& log);
   Task<Result<void>> flush_locked(AttemptId attempt, Open& log);
   Task<Result<std::string>> read_durable(AttemptId attempt, std::int64_t from, std::size_t max);
   void forget_idle();

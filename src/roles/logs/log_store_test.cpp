@@ -102,6 +102,16 @@ TEST_F(Logs, TheLastChunkIsStoredWithTheEnd) {
   EXPECT_TRUE(loop.run(store.last_chunk(attempt))->empty());
 }
 
+TEST_F(Logs, AChunkStoredUnheardIsNotStoredAgain) {
+  append(frame(0, "heard of"));
+  auto chunk = loop.run(store.last_chunk(attempt)).value();
+  ASSERT_TRUE(loop.run(db->transact(std::move(chunk))));  // and nobody tells the store
+  append(frame(8, ", not"));
+  ASSERT_TRUE(loop.run(store.flush(attempt)));
+  EXPECT_EQ(loop.run(store.position(attempt))->durable, 13);
+  EXPECT_EQ(read(), "heard of, not");
+}
+
 TEST_F(Logs, AWaitingViewerIsWoken) {
   auto story = [&]() -> Task<void> {
     bool woken = false;
