@@ -97,9 +97,9 @@ class Server:
         if self.process and self.process.poll() is None:
             self.stop()
         # Runners outlive the server; what is left over is ended by id.
-        for pid_file in self.data.glob("runners/*/pid"):
-            with contextlib.suppress(Exception):
-                os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+        for record in self.data.glob("runners/*/process.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)
 
     @property
