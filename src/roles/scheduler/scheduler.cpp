@@ -38,8 +38,8 @@ void Scheduler::set_pool(scheduling::PoolState pool) {
 }
 
 Task<void> Scheduler::run() {
-  work_.spawn(follow_jobs());
-  work_.spawn(follow_events());
+  work_.spawn(follow(topic::jobs));
+  work_.spawn(follow(topic::events));
   work_.spawn(sweep_forever());
   work_.spawn(decide_forever());
   co_await work_.join();
@@ -92,8 +92,9 @@ Task<void> Scheduler::refresh(BuildId build) {
   for (auto& job : (*record)->state.jobs) learn(**record, job);
 }
 
-Task<void> Scheduler::follow_jobs() {
-  auto subscription = bus_.subscribe(topic::jobs, "scheduler");
+/// Every message of both topics names its build: whatever it says, the build itself is looked at.
+Task<void> Scheduler::follow(std::string_view topic) {
+  auto subscription = bus_.subscribe(topic, "scheduler");
   for (;;) {
     auto messages = co_await subscription->poll(500, clock_.now() + poll_wait);
     if (!messages) {
@@ -106,22 +107,6 @@ Task<void> Scheduler::follow_jobs() {
       if (!body) continue;
       if (auto build = BuildId::parse(find_string(*body, "build_id").value_or(""))) builds.insert(*build);
     }
-    for (auto build : builds) co_await refresh(build);
-    if (!messages->empty()) (void)co_await subscription->commit(messages->back().position);
-  }
-}
-
-Task<void> Scheduler::follow_events() {
-  auto subscription = bus_.subscribe(topic::events, "scheduler");
-  for (;;) {
-    auto messages = co_await subscription->poll(500, clock_.now() + poll_wait);
-    if (!messages) {
-      co_await sleep_for(clock_, storage_retry);
-      continue;
-    }
-    std::set<BuildId> builds;
-    for (auto& message : *messages)
-      if (auto build = BuildId::parse(message.key)) builds.insert(*build);
     for (auto build : builds) co_await refresh(build);
     if (!messages->empty()) (void)co_await subscription->commit(messages->back().position);
   }

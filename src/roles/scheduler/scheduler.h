@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "async/scope.h"
 #include "async/signal.h"
@@ -30,8 +31,7 @@ class Scheduler final {
   std::string why(JobId job);
 
  private:
-  Task<void> follow_jobs();
-  Task<void> follow_events();
+  Task<void> follow(std::string_view topic);
   Task<void> sweep_forever();
   Task<void> decide_forever();
   Task<Result<void>> sweep();
