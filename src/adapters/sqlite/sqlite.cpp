@@ -57,15 +57,17 @@ class ThreadedDatabase final : public Database {
                    const SqliteOptions& options)
       : writes_(options.max_queued_units, options.max_queued_bytes),
         reads_(options.max_queued_reads, options.max_queued_bytes) {
-    threads_.emplace_back([this, connection = std::move(writer)] { write_all(*connection); });
+    writer_ = std::thread([this, connection = std::move(writer)] { write_all(*connection); });
     for (auto& reader : readers)
-      threads_.emplace_back([this, connection = std::move(reader)] { read_all(*connection); });
+      readers_.emplace_back([this, connection = std::move(reader)] { read_all(*connection); });
   }
 
+  // The last connection to close brings the log into the database file, which a read-only one cannot.
   ~ThreadedDatabase() override {
-    writes_.close();
     reads_.close();
-    for (auto& thread : threads_) thread.join();
+    for (auto& reader : readers_) reader.join();
+    writes_.close();
+    writer_.join();
   }
 
   Task<Result<Rows>> query(Statement statement) override {
@@ -129,7 +131,8 @@ class ThreadedDatabase final : public Database {
 
   Queue<Write> writes_;
   Queue<Read> reads_;
-  std::vector<std::thread> threads_;
+  std::thread writer_;
+  std::vector<std::thread> readers_;
 };
 
 }  // namespace
