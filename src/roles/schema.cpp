@@ -203,10 +203,32 @@ create table secrets (
 );
 )sql";
 
+// Roles in many processes: leases by beats, pools that say what they are, deliveries that one process has claimed.
+constexpr std::string_view apart = R"sql(
+drop table leases;
+create table leases (
+  name text primary key,
+  holder text not null,
+  epoch bigint not null,
+  beat bigint not null
+);
+
+create table pools (
+  name text primary key,
+  cpu_milli bigint not null,
+  memory_bytes bigint not null,
+  slots bigint not null,
+  labels text not null,
+  isolations text not null
+);
+
+alter table deliveries add column claimed_by text;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& schema() {
-  static const std::vector<Migration> steps = {{1, "first", first}};
+  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}};
   return steps;
 }
 
