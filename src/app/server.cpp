@@ -25,6 +25,7 @@
 #include "roles/builds/planning.h"
 #include "roles/common/build_metrics.h"
 #include "roles/gateway/gateway.h"
+#include "roles/logs/log_store.h"
 #include "roles/runners/pool_keeper.h"
 #include "roles/scheduler/scheduler.h"
 #include "roles/schema.h"

@@ -64,7 +64,7 @@ Task<bool> Oracle::all_ended(int deliveries) {
   co_return std::ranges::all_of(builds->rows, [](auto& row) { return is_terminal(*build_status_from(text_at(row, 2))); });
 }
 
-Task<void> Oracle::judge(const Deeds& deeds, std::int64_t, LogStore& logs, int deliveries) {
+Task<void> Oracle::judge(const Deeds& deeds, std::int64_t, LogReader& logs, int deliveries) {
   if (!co_await all_ended(deliveries)) violated("not every acknowledged webhook became a build that ended");
   for (auto& [delivery, meaning] : acknowledged_) {
     auto found = co_await truth_.query(statement(one_delivery, delivery));

@@ -11,7 +11,7 @@
 #include "domain/build/state.h"
 #include "ports/clock.h"
 #include "ports/database.h"
-#include "roles/logs/log_store.h"
+#include "roles/logs/log_intake.h"
 #include "simulation/runners.h"
 
 namespace mayfly::simulation {
@@ -23,7 +23,7 @@ class Oracle {
   void acknowledged(DeliveryId delivery, int meaning) { acknowledged_[delivery] = meaning; }
   Task<void> look();
   Task<bool> all_ended(int deliveries);
-  Task<void> judge(const Deeds& deeds, std::int64_t slots, LogStore& logs, int deliveries);
+  Task<void> judge(const Deeds& deeds, std::int64_t slots, LogReader& logs, int deliveries);
 
   std::optional<BuildId> some_build(std::uint64_t n) const;
   std::size_t builds() const { return sequences_.size(); }

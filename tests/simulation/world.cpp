@@ -10,6 +10,7 @@
 #include "adapters/sqlite/sqlite.h"
 #include "base/digest.h"
 #include "roles/builds/deliveries.h"
+#include "roles/logs/log_store.h"
 #include "roles/runners/pool_keeper.h"
 #include "roles/scheduler/scheduler.h"
 #include "roles/schema.h"

@@ -30,13 +30,13 @@ Task<Result<std::vector<AttemptRow>>> attempts_of_build(Database& db, Clock& clo
   co_return out;
 }
 
-Task<Result<LogOutline>> build_log_outline(const std::vector<AttemptRow>& attempts, LogStore& logs, const BuildState& build, Outline kind) {
+Task<Result<LogOutline>> build_log_outline(const std::vector<AttemptRow>& attempts, LogReader& logs, const BuildState& build, Outline kind) {
   LogOutline out;
   for (auto& job : build.jobs) {
     for (auto& attempt : attempts) {
       if (attempt.job != job.id) continue;
-      CO_TRY_ASSIGN(auto position, co_await logs.position(attempt.id));
-      out.parts.push_back({attempt.id, "==> " + job.spec->name + " (attempt " + std::to_string(attempt.number) + ") <==\n", position.next, attempt.final});
+      CO_TRY_ASSIGN(auto bytes, co_await logs.size(attempt.id, attempt.final));
+      out.parts.push_back({attempt.id, "==> " + job.spec->name + " (attempt " + std::to_string(attempt.number) + ") <==\n", bytes, attempt.final});
       if (!attempt.final && kind == Outline::in_order) co_return out;
     }
     if (!is_terminal(job.status) && kind == Outline::in_order) co_return out;
@@ -45,12 +45,12 @@ Task<Result<LogOutline>> build_log_outline(const std::vector<AttemptRow>& attemp
   co_return out;
 }
 
-Task<Result<LogOutline>> attempt_log_outline(AttemptRow attempt, LogStore& logs) {
-  CO_TRY_ASSIGN(auto position, co_await logs.position(attempt.id));
-  co_return LogOutline{{{attempt.id, "", position.next, attempt.final}}, attempt.final};
+Task<Result<LogOutline>> attempt_log_outline(AttemptRow attempt, LogReader& logs) {
+  CO_TRY_ASSIGN(auto bytes, co_await logs.size(attempt.id, attempt.final));
+  co_return LogOutline{{{attempt.id, "", bytes, attempt.final}}, attempt.final};
 }
 
-Task<Result<std::string>> read_log(LogStore& logs, const LogOutline& outline, std::int64_t from, std::size_t max) {
+Task<Result<std::string>> read_log(LogReader& logs, const LogOutline& outline, std::int64_t from, std::size_t max) {
   std::string out;
   std::int64_t at = 0;
   for (auto& part : outline.parts) {

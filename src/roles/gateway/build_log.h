@@ -7,7 +7,7 @@
 
 #include "ports/clock.h"
 #include "roles/builds/builds.h"
-#include "roles/logs/log_store.h"
+#include "roles/logs/log_intake.h"
 
 namespace mayfly {
 
@@ -40,12 +40,12 @@ enum class Outline {
   now,                           // everything there is at this moment
   in_order,                      // stops after the first part that may still grow, so that offsets are final
 };
-Task<Result<LogOutline>> build_log_outline(const std::vector<AttemptRow>& attempts, LogStore& logs, const BuildState& build, Outline kind);
+Task<Result<LogOutline>> build_log_outline(const std::vector<AttemptRow>& attempts, LogReader& logs, const BuildState& build, Outline kind);
 
 /// One attempt, without a title.
-Task<Result<LogOutline>> attempt_log_outline(AttemptRow attempt, LogStore& logs);
+Task<Result<LogOutline>> attempt_log_outline(AttemptRow attempt, LogReader& logs);
 
 /// Up to `max` bytes from `from`; empty at the end.
-Task<Result<std::string>> read_log(LogStore& logs, const LogOutline& outline, std::int64_t from, std::size_t max);
+Task<Result<std::string>> read_log(LogReader& logs, const LogOutline& outline, std::int64_t from, std::size_t max);
 
 }  // namespace mayfly

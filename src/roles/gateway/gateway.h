@@ -15,7 +15,7 @@
 #include "roles/common/metrics.h"
 #include "roles/gateway/access.h"
 #include "roles/gateway/views.h"
-#include "roles/logs/log_store.h"
+#include "roles/logs/log_intake.h"
 #include "roles/runners/artifact_store.h"
 #include "roles/runners/attempts.h"
 
@@ -32,7 +32,7 @@ struct GatewayParts {
   Builds& builds;
   Deliveries& deliveries;
   Attempts& attempts;
-  LogStore& logs;
+  LogReader& logs;
   ArtifactStore& artifacts;
   Access& access;
   Metrics& metrics;

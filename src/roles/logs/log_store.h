@@ -1,56 +1,61 @@
 #pragma once
-// The log of every attempt: taken in as frames, kept in memory until a chunk is full (1 MB) or old (5 s), then durable
-// under its first offset, small ones in the database and large ones as blobs. Bytes are named by offset, so frames may
-// come twice, and a runner whose server died sends again from what is durable. Reads are seamless over chunks and memory.
+// The log of every attempt in one process: taken in as frames, kept in memory until a chunk is full (1 MB) or old (5 s), then
+// stored (log_chunks.h). Bytes are named by offset, so frames may come twice, and a runner whose server died sends again from
+// what is durable. Reads are seamless over chunks and memory.
+//
+// Another process may store the same log (a LogAggregator that was thought dead): then a chunk of ours is refused, the
+// database says how far the log is, and the buffer begins there.
 
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "async/mutex.h"
 #include "async/signal.h"
 #include "domain/logs/frame.h"
-#include "domain/runner/protocol.h"
-#include "ports/blobs.h"
-#include "ports/clock.h"
-#include "ports/database.h"
+#include "roles/logs/log_chunks.h"
+#include "roles/logs/log_intake.h"
 
 namespace mayfly {
 
-inline constexpr std::size_t log_chunk_bytes = 1 << 20;
 inline constexpr Duration log_chunk_age = std::chrono::seconds(5);
-inline constexpr std::size_t inline_chunk_bytes = 64 << 10;    // up to here a chunk is a database row
+inline constexpr int max_log_settlements = 8;   // of one flush: how often others may be faster
 
-class LogStore final {
+class LogStore final : public LogIntake, public LogReader {
  public:
-  LogStore(Database& db, Blobs& blobs, Clock& clock) : db_(db), blobs_(blobs), clock_(clock) {}
+  LogStore(Database& db, Blobs& blobs, Clock& clock) : chunks_(db, blobs, clock), clock_(clock) {}
 
-  /// Takes whole frames. Known bytes are passed over; at a gap it stops and `next` says what is wanted.
-  /// Errc::corrupt: bytes that are no frames.
-  Task<Result<LogsAnswer>> append(AttemptId attempt, std::string frames);
+  Task<Result<LogsAnswer>> append(AttemptId attempt, std::string frames) override;
+  Task<Result<LogsAnswer>> position(AttemptId attempt) override;
+  Task<Result<LogEnd>> complete(AttemptId attempt, std::int64_t log_bytes) override;
+  Task<Result<void>> flush(AttemptId attempt) override;
+  void ended(AttemptId attempt) override;
 
-  /// What append() would answer now.
-  Task<Result<LogsAnswer>> position(AttemptId attempt);
-
-  /// Makes everything taken in durable.
-  Task<Result<void>> flush(AttemptId attempt);
-
-  /// The rest of a log as one statement, to be stored in the same unit as the attempt's end; nothing if there is no rest.
-  /// Call ended() when that unit has been stored.
-  Task<Result<std::vector<Statement>>> last_chunk(AttemptId attempt);
-  void ended(AttemptId attempt);
-
-  /// Up to `max` bytes from `from`; empty when there are none (yet).
-  Task<Result<std::string>> read(AttemptId attempt, std::int64_t from, std::size_t max);
-
-  /// True when there are bytes beyond `offset` or the log has ended; false when `until` passed first.
-  Task<bool> wait_beyond(AttemptId attempt, std::int64_t offset, Time until);
+  Task<Result<std::int64_t>> size(AttemptId attempt, bool ended) override;
+  Task<Result<std::string>> read(AttemptId attempt, std::int64_t from, std::size_t max) override;
+  Task<bool> wait_beyond(AttemptId attempt, std::int64_t offset, Time until) override;
 
   /// Flushes what grows old, until canceled.
   Task<void> run();
+
+  struct Taken {
+    std::int64_t next = 0;
+    std::int64_t durable = 0;
+    std::size_t buffered = 0;             // bytes not durable yet
+    bool grew = false;
+    std::optional<std::int64_t> beyond;   // a frame began here, behind a gap, and was not taken
+    std::optional<std::int64_t> mark;     // an empty frame stood here: whoever sent it wants what is before it durable
+  };
+  /// append() for those who flush by themselves. Before it speaks of a gap it has asked the database.
+  Task<Result<Taken>> take(AttemptId attempt, std::string frames);
+
+  /// Those with bytes older than `age`.
+  std::vector<AttemptId> older_than(Duration age) const;
+  /// Up to `max` bytes from `from` that are in memory only.
+  std::string in_memory(AttemptId attempt, std::int64_t from, std::size_t max) const;
+  void forget_idle();
 
  private:
   struct Open {
@@ -58,20 +63,18 @@ class LogStore final {
     std::string buffer;               // the bytes from `durable` on
     std::optional<Time> oldest;       // when the first of them came
     Time touched{};
-    bool doubtful = false;            // a chunk may have been stored without our hearing of it
+    bool doubtful = false;            // a chunk may have been stored without our hearing of it, or by another
     Signal moved;
     Mutex mutex;                      // of writers to the chunks
     std::int64_t next() const { return durable + std::int64_t(buffer.size()); }
   };
 
   Task<Result<std::shared_ptr<Open>>> open(AttemptId attempt);
+  Result<void> take_frame(Open& log, const LogFrame& frame, Taken& taken);
   Task<Result<void>> settle(AttemptId attempt, Open& log);
   Task<Result<void>> flush_locked(AttemptId attempt, Open& log);
-  Task<Result<std::string>> read_durable(AttemptId attempt, std::int64_t from, std::size_t max);
-  void forget_idle();
 
-  Database& db_;
-  Blobs& blobs_;
+  LogChunks chunks_;
   Clock& clock_;
   std::map<AttemptId, std::shared_ptr<Open>> open_;
 };

@@ -93,23 +93,46 @@ TEST_F(Logs, WhatIsOldIsMadeDurableByItself) {
 
 TEST_F(Logs, TheLastChunkIsStoredWithTheEnd) {
   append(frame(0, "the end"));
-  auto chunk = loop.run(store.last_chunk(attempt)).value();
-  ASSERT_EQ(chunk.size(), 1u);
-  ASSERT_TRUE(loop.run(db->transact(std::move(chunk))));
+  auto end = loop.run(store.complete(attempt, 7)).value();
+  EXPECT_EQ(end.bytes, 7);
+  ASSERT_EQ(end.statements.size(), 1u);
+  ASSERT_TRUE(loop.run(db->transact(std::move(end.statements))));
   store.ended(attempt);
   EXPECT_EQ(read(), "the end");
   EXPECT_EQ(loop.run(store.position(attempt))->durable, 7);
-  EXPECT_TRUE(loop.run(store.last_chunk(attempt))->empty());
+  EXPECT_TRUE(loop.run(store.complete(attempt, 7))->statements.empty());
 }
 
 TEST_F(Logs, AChunkStoredUnheardIsNotStoredAgain) {
   append(frame(0, "heard of"));
-  auto chunk = loop.run(store.last_chunk(attempt)).value();
-  ASSERT_TRUE(loop.run(db->transact(std::move(chunk))));  // and nobody tells the store
+  auto end = loop.run(store.complete(attempt, 8)).value();
+  ASSERT_TRUE(loop.run(db->transact(std::move(end.statements))));  // and nobody tells the store
   append(frame(8, ", not"));
   ASSERT_TRUE(loop.run(store.flush(attempt)));
   EXPECT_EQ(loop.run(store.position(attempt))->durable, 13);
   EXPECT_EQ(read(), "heard of, not");
+}
+
+TEST_F(Logs, ALogThatIsNotAllHereIsNotComplete) {
+  append(frame(0, "some"));
+  auto end = loop.run(store.complete(attempt, 5));
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().code, Errc::invalid);
+  EXPECT_NE(end.error().message.find("only 4 bytes"), std::string::npos);
+}
+
+TEST_F(Logs, OfTwoWritersOneChainRemains) {
+  LogStore zombie{*db, blobs, clock};
+  append(frame(0, "both know this. "));
+  ASSERT_TRUE(loop.run(zombie.append(attempt, frame(0, "both know this. and this only one"))));
+  ASSERT_TRUE(loop.run(store.flush(attempt)));
+  ASSERT_TRUE(loop.run(zombie.flush(attempt))) << "its first chunk is refused, and it goes on behind the other's";
+  EXPECT_EQ(loop.run(zombie.read(attempt, 0, 100)), "both know this. and this only one");
+  append(frame(16, "and this only one, or two"));
+  ASSERT_TRUE(loop.run(store.flush(attempt)));
+  EXPECT_EQ(loop.run(zombie.read(attempt, 0, 100)), "both know this. and this only one") << "what it knows";
+  EXPECT_EQ(loop.run(zombie.append(attempt, frame(41, "!")))->next, 42) << "what looks like a gap is none: the other has stored it";
+  EXPECT_EQ(loop.run(zombie.read(attempt, 0, 100)), "both know this. and this only one, or two!");
 }
 
 TEST_F(Logs, AWaitingViewerIsWoken) {

@@ -45,7 +45,7 @@ Env ci_environment(const BuildRecord& record, const JobState& job, const Project
 
 }  // namespace
 
-Attempts::Attempts(Database& db, Builds& builds, LogStore& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
+Attempts::Attempts(Database& db, Builds& builds, LogIntake& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
                    Clock& clock, const RunnerIdentity& identity, std::string api_url)
     : db_(db), builds_(builds), logs_(logs), artifacts_(artifacts), secrets_(secrets), forge_(forge), clock_(clock),
       identity_(identity), api_url_(std::move(api_url)) {
@@ -186,13 +186,10 @@ Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, Ste
 Task<Result<void>> Attempts::finish(AttemptId attempt, RunnerCredentials who, FinishReport report) {
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
   if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return Result<void>{};
-  CO_TRY_ASSIGN(auto log, co_await logs_.position(attempt));
-  if (log.next < report.log_bytes)
-    co_return fail(Errc::invalid, "log_bytes: only " + std::to_string(log.next) + " bytes of the log have arrived", "send the rest first");
-  report.log_bytes = log.next;
-  CO_TRY_ASSIGN(auto chunk, co_await logs_.last_chunk(attempt));
-  bool nothing_left = chunk.empty();
-  auto changed = co_await builds_.change(now.key.build, Finish{now.key.job, now.key.fence, std::move(report)}, std::move(chunk));
+  CO_TRY_ASSIGN(auto log, co_await logs_.complete(attempt, report.log_bytes));
+  report.log_bytes = log.bytes;
+  bool nothing_left = log.statements.empty();
+  auto changed = co_await builds_.change(now.key.build, Finish{now.key.job, now.key.fence, std::move(report)}, std::move(log.statements));
   if (!changed) co_return std::unexpected(changed.error());
   if (now.job->status == JobStatus::canceled && !nothing_left) CO_TRY(co_await logs_.flush(attempt));
   logs_.ended(attempt);

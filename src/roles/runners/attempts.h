@@ -12,7 +12,7 @@
 #include "ports/forge.h"
 #include "ports/secrets.h"
 #include "roles/builds/builds.h"
-#include "roles/logs/log_store.h"
+#include "roles/logs/log_intake.h"
 #include "roles/runners/artifact_store.h"
 #include "roles/runners/identity.h"
 
@@ -26,7 +26,7 @@ struct RunnerCredentials {
 
 class Attempts final {
  public:
-  Attempts(Database& db, Builds& builds, LogStore& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
+  Attempts(Database& db, Builds& builds, LogIntake& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
            Clock& clock, const RunnerIdentity& identity, std::string api_url);
 
   /// The first runner wins; the same runner asking again is answered again. Errc::conflict: another was first, or the
@@ -76,7 +76,7 @@ class Attempts final {
 
   Database& db_;
   Builds& builds_;
-  LogStore& logs_;
+  LogIntake& logs_;
   ArtifactStore& artifacts_;
   Secrets& secrets_;
   Forge& forge_;
