@@ -15,6 +15,8 @@ import tempfile
 import threading
 import time
 
+from processes import ENDING
+
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "mayfly/servers"
 FOLDER = pathlib.Path(__file__).resolve().parent
 SCREEN = threading.Lock()
@@ -67,6 +69,8 @@ def run(command, what, folder, log, environment=None):
                     code = step.wait(0.2)
                     break
                 except subprocess.TimeoutExpired:
+                    if ENDING.is_set():
+                        raise Failed(f"{what}: interrupted")
                     if sys.stdout.isatty() and time.monotonic() - shown > 0.5:
                         shown = time.monotonic()
                         hint(f"{what}: {pathlib.Path(command[0]).name}, {shown - began:.0f} s, {size_mb(folder):.0f} MB")

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 
 from installs import FOLDER, Failed, Unavailable, installed, recipe_key, run
-from processes import Process, wait_for
+from processes import ENDING, Process, wait_for
 from server import Server, free_port
 
 VERSION = "4.1.1"
@@ -98,7 +98,8 @@ def train(jars, folder, log):
         broker = Process(scratch / "process")
         starter = broker.launch([*java(jars, f"-XX:ArchiveClassesAtExit={folder / 'classes.jsa'}"), "kafka.Kafka", properties], log, directory=scratch)
         try:
-            if not wait_for(lambda: starter.poll() is not None or answers(port), 90, 0.1) or starter.poll() is not None:
+            hopeless = lambda: starter.poll() is not None or ENDING.is_set()
+            if not wait_for(lambda: hopeless() or answers(port), 90, 0.1) or hopeless():
                 raise Failed(f"{what}: see {log}")
         finally:
             broker.end(signal.SIGTERM, 60)

@@ -9,11 +9,13 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 LAUNCH = pathlib.Path(__file__).with_name("launch.py")
 PYTHON = "/usr/bin/python3"
 SECONDS_TO_STOP = 20
+ENDING = threading.Event()  # set when this program was told to end: what waits in other threads gives up
 
 
 def started_at(pid):
@@ -77,8 +79,7 @@ class Process:
         self.record.unlink(missing_ok=True)
         with open(log, "ab") as out:
             # Not waited for here: the server belongs to the state directory, and to init once this program has ended.
-            starter = subprocess.Popen([PYTHON, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(LAUNCH.parent)!r}); sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())",
-                                        str(LAUNCH), str(self.record), user, *map(str, command)],
+            starter = subprocess.Popen([PYTHON, "-B", "-E", "-S", LAUNCH, self.record, user, *map(str, command)],
                                        stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=directory, env=environment, start_new_session=True)
         wait_for(lambda: self.record.exists() or starter.poll() is not None, 30)
         return starter

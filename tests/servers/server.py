@@ -10,7 +10,7 @@ import socket
 import time
 
 from installs import Failed, locked
-from processes import Process, wait_for
+from processes import ENDING, Process, wait_for
 
 SECONDS_TO_ANSWER = 90
 PORTS = range(20000, 32000)  # below what the kernel hands out to clients, so that a stopped server's port is still free when it comes back
@@ -105,8 +105,8 @@ class Server:
             self.recover()
             command, environment = self.command()
             starter = self.process.launch(command, self.log, self.user, environment, self.folder)
-            dead = lambda: starter.poll() is not None
-            if not wait_for(lambda: dead() or self.answers(), SECONDS_TO_ANSWER, 0.05) or dead():
+            hopeless = lambda: starter.poll() is not None or ENDING.is_set()
+            if not wait_for(lambda: hopeless() or self.answers(), SECONDS_TO_ANSWER, 0.05) or hopeless():
                 self.process.end(signal.SIGKILL)
                 raise Failed(f"{self.name} did not start: see {self.log}\n    " + "\n    ".join(self.last_words()))
             return time.monotonic() - began
