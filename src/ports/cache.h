@@ -11,6 +11,7 @@
 #include "async/task.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "domain/access/gcra.h"
 
 namespace mayfly {
 
@@ -37,6 +38,9 @@ class Cache {
   virtual Task<Result<void>> remove(std::string_view key) = 0;
   /// To all who are subscribed now; a slow subscriber loses the oldest.
   virtual Task<Result<void>> publish(std::string_view channel, std::string_view message) = 0;
+  /// Takes `cost` units of the key's rate, all of them or none; every process that shares the cache shares the limit. What is
+  /// forgotten is a burst anew. Keys of rates and of values do not meet. Errc::invalid as check_rate().
+  virtual Task<Result<Admission>> admit(std::string_view key, Rate rate, std::int64_t cost = 1) = 0;
   virtual std::unique_ptr<CacheSubscription> subscribe(std::string_view channel) = 0;
 };
 

@@ -18,6 +18,7 @@ struct CacheFactory {
   std::function<Surroundings()> surroundings;
   std::function<std::unique_ptr<Cache>(Surroundings&)> make;  // empty
   Duration patience;                                          // how long a message may take to arrive
+  std::function<std::unique_ptr<Cache>(Surroundings&)> second = {};  // another process' view of the one made last; none: only this one sees it
 
   friend void PrintTo(const CacheFactory& f, std::ostream* out) { *out << f.name; }
 };
@@ -34,11 +35,16 @@ class CacheContract : public testing::TestWithParam<CacheFactory> {
   /// "value@sequence", "nothing" or "error".
   std::string get(std::string_view key);
   bool set(std::string_view key, std::int64_t sequence, std::string value, Duration ttl = std::chrono::hours{1});
+  /// "admitted, N left" or "refused, N left, retry in T".
+  std::string admit(Cache& with, std::string_view key, Rate rate, std::int64_t cost = 1);
   /// The next message; "nothing" when none comes.
   std::string next(CacheSubscription& from);
 
   Surroundings around;
   std::unique_ptr<Cache> cache;
+  std::unique_ptr<Cache> second_cache;
+  /// Whoever else shares the cache, as far as the adapter lets others.
+  Cache& other();
 };
 
 }  // namespace mayfly::contract

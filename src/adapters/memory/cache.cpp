@@ -93,7 +93,7 @@ class MemoryCacheSubscription final : public CacheSubscription {
 
 class MemoryCache final : public Cache {
  public:
-  MemoryCache(Clock& clock, MemoryCacheLimits limits) : clock_(clock), limits_(limits), entries_(limits_) {}
+  MemoryCache(Clock& clock, MemoryCacheLimits limits) : clock_(clock), limits_(limits), entries_(limits_), rates_(limits_) {}
 
   Task<Result<std::optional<Cached>>> get(std::string_view key) override {
     auto* entry = entries_.find(key, clock_.now());
@@ -126,6 +126,15 @@ class MemoryCache final : public Cache {
     co_return Result<void>{};
   }
 
+  Task<Result<Admission>> admit(std::string_view key, Rate rate, std::int64_t cost) override {
+    CO_TRY(check_rate(rate, cost));
+    auto now = clock_.now();
+    auto* entry = rates_.find(key, now);
+    auto step = gcra(rate, cost, entry ? entry->expires : now, now);
+    if (step.admission.admitted) rates_.set({std::string(key), {}, step.next});
+    co_return step.admission;
+  }
+
   std::unique_ptr<CacheSubscription> subscribe(std::string_view channel) override {
     return std::make_unique<MemoryCacheSubscription>(clock_, channels_, channel);
   }
@@ -134,6 +143,7 @@ class MemoryCache final : public Cache {
   Clock& clock_;
   const MemoryCacheLimits limits_;
   Entries entries_;
+  Entries rates_;  // a key's instant is when it expires
   Channels channels_;
 };
 
