@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "async/task.h"
@@ -32,6 +33,13 @@ inline constexpr std::int64_t max_blob_read = 64LL << 20;  // bytes of one get()
 Result<void> check_blob_key(std::string_view key);
 /// Errc::invalid for what no key begins with.
 Result<void> check_blob_prefix(std::string_view prefix);
+
+/// A PUT that whoever has it may send to the store itself: to the URL, with these headers and bytes of the promised length
+/// and digest. The store refuses others, and refuses it when the key exists.
+struct SignedPut {
+  std::string url;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
 
 /// Bytes on their way in. Nothing is visible until finish(); destroyed before that, nothing remains.
 class BlobWriter {
@@ -61,6 +69,8 @@ class Blobs {
   virtual Task<Result<void>> remove(std::string_view key) = 0;
   /// A URL that serves the bytes without more questions until `expires`, where the store can make one.
   virtual std::optional<std::string> signed_url(std::string_view key, Time expires) = 0;
+  /// Nothing where the store can make none, or for more bytes than one of its PUTs may have: send them through create().
+  virtual std::optional<SignedPut> signed_put(std::string_view key, std::int64_t size, const Sha256& digest, Time expires) = 0;
 };
 
 }  // namespace mayfly

@@ -33,6 +33,7 @@ class MemoryBlobs final : public Blobs {
     co_return Result<void>{};
   }
   std::optional<std::string> signed_url(std::string_view, Time) override { return std::nullopt; }
+  std::optional<SignedPut> signed_put(std::string_view, std::int64_t, const Sha256&, Time) override { return std::nullopt; }
 
  private:
   std::map<std::string, std::string> blobs_;

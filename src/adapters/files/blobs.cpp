@@ -110,6 +110,7 @@ class FileBlobs final : public Blobs {
   }
 
   std::optional<std::string> signed_url(std::string_view, Time) override { return std::nullopt; }
+  std::optional<SignedPut> signed_put(std::string_view, std::int64_t, const Sha256&, Time) override { return std::nullopt; }
 
  private:
   std::unique_ptr<Store> store_;

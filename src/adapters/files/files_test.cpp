@@ -198,7 +198,10 @@ TEST_F(Files, AFolderOfAnotherUserIsUnavailable) {
   }));
 }
 
-TEST_F(Files, NoUrlIsSigned) { EXPECT_FALSE(blobs->signed_url("k", Time::max())); }
+TEST_F(Files, NothingIsSigned) {
+  EXPECT_FALSE(blobs->signed_url("k", Time::max()));
+  EXPECT_FALSE(blobs->signed_put("k", 0, sha256(""), Time::max()));
+}
 
 }  // namespace
 }  // namespace mayfly
