@@ -1,5 +1,5 @@
 #pragma once
-// The whole server in one process: configuration → embedded adapters → roles. `mayfly up` runs it until a signal comes,
+// The whole server in one process: a node with every role over the embedded adapters. `mayfly up` runs it until a signal comes,
 // `mayfly run` for the length of one build.
 
 #include <memory>
@@ -11,6 +11,8 @@
 #include "cli/cli.h"
 
 namespace mayfly {
+
+class Node;
 
 struct ServerConfig {
   std::string data_dir;                    // made when needed, mode 0700; one server a directory
@@ -37,9 +39,8 @@ class EmbeddedServer final {
   void stop();
 
  private:
-  struct Parts;
-  explicit EmbeddedServer(std::unique_ptr<Parts> parts);
-  std::unique_ptr<Parts> parts_;
+  explicit EmbeddedServer(std::unique_ptr<Node> node);
+  std::unique_ptr<Node> node_;
 };
 
 }  // namespace mayfly

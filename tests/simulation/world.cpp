@@ -63,13 +63,16 @@ struct Node {
   Scope roles;
 
   Node(Loop loop, Clock& clock, Entropy& entropy, Chance& chance, Database& truth, Blobs& blobs, Secrets& secrets, Forge& forge,
-       Executor& executor, const RunnerIdentity& identity)
+       Executor& executor, const RunnerIdentity& identity, std::int64_t epoch)
       : bus(std::make_unique<FaultyBus>(make_memory_bus(clock), clock, chance)), cache(make_memory_cache(clock)), db(truth, clock, chance),
         builds(db, *bus, *cache, clock, entropy), logs(db, blobs, clock), artifacts(db, blobs, clock, entropy),
-        attempts(db, builds, logs, artifacts, secrets, forge, clock, identity, "http://simulated"),
-        deliveries(db, builds, forge, secrets, clock, entropy, loop), scheduler(db, builds, *bus, clock, entropy, metrics, loop),
-        keeper(db, builds, attempts, executor, *bus, clock, identity, loop, {.name = "local", .api_url = "http://simulated"}), roles(loop) {
-    scheduler.set_pool({.name = "local", .capacity = {slots * 1000, slots << 30, slots}, .isolations = {"sandbox"}});
+        attempts(db, builds, logs, artifacts, secrets, forge, *cache, clock, identity, "http://simulated"),
+        deliveries(db, builds, *bus, forge, secrets, clock, entropy, loop, "simulated"),
+        scheduler(db, builds, *bus, *cache, clock, entropy, metrics, loop, {"scheduler", epoch}),
+        keeper(db, builds, executor, *bus, *cache, clock, identity, loop,
+               {.pool = {.name = "local", .capacity = {slots * 1000, slots << 30, slots}, .isolations = {"sandbox"}}, .api_url = "http://simulated"},
+               {"pool:local", epoch}),
+        roles(loop) {
     roles.spawn(builds.relay());
     roles.spawn(logs.run());
     roles.spawn(deliveries.run());
@@ -99,8 +102,13 @@ class World {
   }
 
  private:
-  void start() {
-    node_ = std::make_shared<Node>(loop_.loop(), clock_, entropy_, chance_, *truth_, blobs_, *secrets_, forge_, executor_, identity_);
+  Task<void> start() {
+    std::int64_t epoch = 0;
+    for (auto name : {"scheduler", "pool:local"}) {
+      Lease lease(*truth_, clock_, loop_.loop(), name, "simulated");
+      epoch = (co_await lease.take())->epoch;
+    }
+    node_ = std::make_shared<Node>(loop_.loop(), clock_, entropy_, chance_, *truth_, blobs_, *secrets_, forge_, executor_, identity_, epoch);
   }
 
   Task<void> crash() {
@@ -121,7 +129,7 @@ class World {
       if (chance_.faults().crash_every == Duration{}) co_return;
       co_await crash();
       co_await sleep_for(clock_, chance_.up_to(2s));
-      if (!node_) start();
+      if (!node_) co_await start();
     }
   }
 
@@ -161,7 +169,7 @@ class World {
   Task<void> story(int deliveries) {
     auto project = co_await add_project(*truth_, clock_, entropy_, {.name = "web", .repo_url = "/srv/web.git"});
     (void)co_await secrets_->set(project->id, {std::string(webhook_secret_name), std::string(webhook_secret)});
-    start();
+    co_await start();
     Scope forge(loop_.loop());
     for (int n = 0; n < deliveries; ++n) {
       forge.spawn(deliver(n, "d" + std::to_string(n)));
@@ -174,7 +182,7 @@ class World {
     co_await forge.join();
     co_await sleep_for(clock_, 30s);
     chance_.calm();
-    if (!node_) start();
+    if (!node_) co_await start();
     auto patience = clock_.now() + 15min;
     while (!co_await oracle_.all_ended(deliveries) && clock_.now() < patience) co_await sleep_for(clock_, 1s);
     co_await sleep_for(clock_, 1min);   // what runs on has its grace to end

@@ -9,12 +9,7 @@
 #include <string>
 
 #include "async/mutex.h"
-#include "async/scope.h"
-#include "async/signal.h"
-#include "ports/bus.h"
-#include "ports/cache.h"
-#include "ports/clock.h"
-#include "ports/database.h"
+#include "roles/builds/outbox.h"
 #include "roles/builds/records.h"
 
 namespace mayfly {
@@ -25,7 +20,7 @@ inline constexpr int max_change_tries = 8;
 class Builds final {
  public:
   Builds(Database& db, Bus& bus, Cache& cache, Clock& clock, Entropy& entropy)
-      : db_(db), bus_(bus), cache_(cache), clock_(clock), entropy_(entropy) {}
+      : db_(db), clock_(clock), entropy_(entropy), outbox_(db, bus, cache, clock) {}
 
   /// Stores a planned build (or one whose pipeline has errors: it has no jobs and is failed) together with `also`, in one
   /// unit. Errc::conflict: its meaning has a build already, or an expectation of `also` failed.
@@ -35,11 +30,13 @@ class Builds final {
   /// `also` is stored in the same unit, or not at all; it is not stored when the event changes nothing.
   Task<Result<void>> change(BuildId id, BuildEvent event, std::vector<Statement> also = {});
 
-  /// The build now, as this process knows it: fit for deciding, since every decision is checked when stored.
+  /// The build as the database has it now: whoever changed it, a later call never gives an earlier state.
   Task<Result<std::shared_ptr<const BuildRecord>>> get(BuildId id);
 
-  /// Publishes what stands in the outbox, in order, until canceled. One a process; more do no harm.
-  Task<void> relay();
+  /// Brings what was stored here onto the bus, until canceled. Every process that changes builds runs it.
+  Task<void> relay() { return outbox_.run(); }
+  /// Errc::unavailable: messages have waited for long.
+  Task<Result<void>> check_outbox() { return outbox_.check(); }
 
   /// Called after every stored change, on the loop, with what it asked for.
   void on_change(std::function<void(const BuildState&, const Effects&)> observer) { observers_.push_back(std::move(observer)); }
@@ -54,21 +51,15 @@ class Builds final {
   std::shared_ptr<Entry> entry(BuildId id);
   Task<Result<void>> ensure_loaded(std::shared_ptr<Entry> entry, BuildId id);
   Task<Result<bool>> try_change(std::shared_ptr<Entry> entry, const BuildEvent& event, const std::vector<Statement>& also);
-  Task<Result<std::size_t>> relay_some();
-  void announce(const BuildState& state, const Effects& effects);
+  void announce(const BuildState& state, const Effects& effects, std::vector<OutboxRow> rows);
 
   Database& db_;
-  Bus& bus_;
-  Cache& cache_;
   Clock& clock_;
   Entropy& entropy_;
   std::map<BuildId, std::shared_ptr<Entry>> entries_;
   std::int64_t uses_ = 0;
-  Signal outbox_;
+  Outbox outbox_;
   std::vector<std::function<void(const BuildState&, const Effects&)>> observers_;
 };
-
-/// The cache channel that says "build `id` moved": look at its history.
-std::string build_channel(BuildId id);
 
 }  // namespace mayfly

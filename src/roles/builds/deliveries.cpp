@@ -13,16 +13,21 @@ constexpr Duration sweep_interval = std::chrono::seconds(2);
 constexpr std::string_view provider = "github";
 
 constexpr std::string_view insert_delivery = R"sql(
-insert into deliveries (id, project_id, provider, provider_id, event, body, received_at, status, detail, tries, not_before)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0))sql";
+insert into deliveries (id, project_id, provider, provider_id, event, body, received_at, status, detail, tries, not_before, claimed_by)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11))sql";
 constexpr std::string_view select_known = "select id from deliveries where project_id = $1 and provider = $2 and provider_id = $3";
 constexpr std::string_view select_open = R"sql(
-select id, project_id, event, body, tries, received_at from deliveries where status = 'received' and not_before <= $1 order by not_before, id limit $2)sql";
+select id, project_id, event, body, tries, received_at, not_before from deliveries where status = 'received' and not_before <= $1 order by not_before, id limit $2)sql";
 constexpr std::string_view count_open = "select count(*) from deliveries where status = 'received'";
+constexpr std::string_view claim_delivery = R"sql(
+update deliveries set not_before = $2, claimed_by = $3 where id = $1 and status = 'received' and not_before = $4)sql";
+constexpr std::string_view give_up_claim = R"sql(
+update deliveries set not_before = $2, claimed_by = null where id = $1 and status = 'received' and claimed_by = $3)sql";
+constexpr std::string_view take_up_claims = "update deliveries set not_before = 0 where status = 'received' and claimed_by = $1";
 constexpr std::string_view close_delivery = R"sql(
 update deliveries set status = $2, detail = $3, build_id = $4 where id = $1 and status = 'received')sql";
 constexpr std::string_view put_off_delivery = R"sql(
-update deliveries set tries = tries + 1, not_before = $2, detail = $3 where id = $1 and status = 'received')sql";
+update deliveries set tries = tries + 1, not_before = $2, detail = $3, claimed_by = null where id = $1 and status = 'received')sql";
 constexpr std::string_view select_record = R"sql(
 select id, project_id, provider, provider_id, event, status, detail, build_id, received_at from deliveries where id = $1)sql";
 constexpr std::string_view select_records = R"sql(
@@ -99,16 +104,22 @@ Task<Result<Receipt>> Deliveries::receive(GithubDelivery delivery) {
   CO_TRY(co_await check_backlog());
 
   auto id = make_id<DeliveryId>(clock_, entropy_);
+  auto now = clock_.now();
+  bool ours = webhook.makes_build() && processing_ && busy_.size() < deliveries_at_once;
+  if (ours) busy_.insert(id);
   auto stored = co_await db_.transact({statement(insert_delivery, id, project.id, provider, delivery.delivery_id, delivery.event,
-                                                 Blob{webhook.makes_build() ? std::move(payload) : std::string{}}, clock_.now(),
-                                                 webhook.makes_build() ? "received" : "ignored", webhook.reason)});
+                                                 Blob{webhook.makes_build() ? payload : std::string{}}, now,
+                                                 webhook.makes_build() ? "received" : "ignored", webhook.reason,
+                                                 ours ? now + delivery_claim : Time{}, ours ? value(holder_) : Value{})});
+  if (ours && !stored) busy_.erase(id);
   if (!stored && stored.error().code == Errc::conflict) {
     CO_TRY_ASSIGN(auto known, co_await db_.query(statement(select_known, project.id, provider, delivery.delivery_id)));
     if (known.rows.empty()) co_return fail(Errc::unavailable, "the webhook could not be stored", "send it again");
     co_return Receipt{id_at<DeliveryId>(known.rows[0], 0), true};
   }
   if (!stored) co_return std::unexpected(stored.error());
-  received_.notify();
+  if (ours) work_.spawn(process({id, project.id, delivery.event, std::move(payload), 0, now}));
+  else if (webhook.makes_build()) tell(id, project.id);
   co_return Receipt{id, false};
 }
 
@@ -117,27 +128,83 @@ Task<Result<std::vector<Deliveries::Open>>> Deliveries::open_deliveries() {
   CO_TRY_ASSIGN(auto found, co_await db_.query(statement(select_open, clock_.now(), limit)));
   std::vector<Open> out;
   for (auto& row : found.rows) {
-    Open open{id_at<DeliveryId>(row, 0), id_at<ProjectId>(row, 1), text_at(row, 2), blob_at(row, 3), int(int_at(row, 4)), time_at(row, 5)};
+    Open open{id_at<DeliveryId>(row, 0), id_at<ProjectId>(row, 1), text_at(row, 2), blob_at(row, 3), int(int_at(row, 4)), time_at(row, 5), time_at(row, 6)};
     if (!busy_.contains(open.id)) out.push_back(std::move(open));
   }
   co_return out;
 }
 
+/// Those that nobody else has claimed in between.
+Task<Result<std::vector<Deliveries::Open>>> Deliveries::claimed(std::vector<Open> open) {
+  std::ranges::sort(open, {}, &Open::id);  // everybody takes rows in the same order
+  std::vector<Statement> claims;
+  for (auto& delivery : open) claims.push_back(statement(claim_delivery, delivery.id, clock_.now() + delivery_claim, holder_, delivery.not_before));
+  CO_TRY_ASSIGN(auto done, co_await db_.transact(std::move(claims)));
+  std::vector<Open> ours;
+  for (std::size_t i = 0; i < open.size(); ++i)
+    if (done.at(i).affected == 1) ours.push_back(std::move(open[i]));
+  co_return ours;
+}
+
 Task<void> Deliveries::run() {
+  for (;;) {
+    auto stored = co_await db_.transact({statement(take_up_claims, holder_)});
+    if (stored) break;
+    log_warn("deliveries cannot be taken up", {{"error", stored.error().message}});
+    co_await sleep_for(clock_, sweep_interval);
+  }
+  processing_ = true;
   work_.spawn(take_forever());
+  work_.spawn(hear_others());
   co_await work_.join();
+}
+
+void Deliveries::tell(DeliveryId id, ProjectId project) {
+  if (processing_) return received_.notify();
+  if (untold_.size() < max_untold_deliveries) untold_.push_back({project.str(), id.str()});
+  received_.notify();
+}
+
+Task<void> Deliveries::tell_others() {
+  for (;;) {
+    co_await received_.wait(clock_);
+    auto messages = std::exchange(untold_, {});
+    if (messages.empty()) continue;
+    auto told = co_await bus_.publish(topic::deliveries, std::move(messages));
+    if (!told) log_warn("nobody could be told of a delivery; the sweep finds it", {{"error", told.error().message}});
+  }
+}
+
+/// Its messages only say "look".
+Task<void> Deliveries::hear_others() {
+  auto subscription = bus_.subscribe(topic::deliveries, "builds");
+  for (;;) {
+    auto messages = co_await subscription->poll(500, clock_.now() + std::chrono::minutes(1));
+    if (!messages) {
+      co_await sleep_for(clock_, sweep_interval);
+      continue;
+    }
+    if (messages->empty()) continue;
+    received_.notify();
+    (void)co_await subscription->commit(messages->back().position);
+  }
+}
+
+Task<Result<void>> Deliveries::take_some() {
+  if (busy_.size() >= deliveries_at_once) co_return Result<void>{};
+  CO_TRY_ASSIGN(auto open, co_await open_deliveries());
+  if (open.size() > deliveries_at_once - busy_.size()) open.resize(deliveries_at_once - busy_.size());
+  if (open.empty()) co_return Result<void>{};
+  CO_TRY_ASSIGN(auto ours, co_await claimed(std::move(open)));
+  for (auto& delivery : ours)
+    if (busy_.insert(delivery.id).second) work_.spawn(process(std::move(delivery)));
+  co_return Result<void>{};
 }
 
 Task<void> Deliveries::take_forever() {
   for (;;) {
-    auto open = co_await open_deliveries();
-    if (!open) log_warn("deliveries cannot be read", {{"error", open.error().message}});
-    if (open)
-      for (auto& delivery : *open) {
-        if (busy_.size() >= deliveries_at_once) break;
-        busy_.insert(delivery.id);
-        work_.spawn(process(std::move(delivery)));
-      }
+    auto taken = co_await take_some();
+    if (!taken) log_warn("deliveries cannot be taken", {{"error", taken.error().message}});
     co_await received_.wait(clock_, clock_.now() + sweep_interval);
   }
 }
@@ -146,7 +213,10 @@ Task<void> Deliveries::process(Open delivery) {
   auto id = delivery.id;
   auto done = co_await build(std::move(delivery));
   busy_.erase(id);
-  if (!done) log_warn("a delivery could not be processed", {{"delivery", id.str()}, {"error", done.error().message}});
+  if (!done) {
+    log_warn("a delivery could not be processed", {{"delivery", id.str()}, {"error", done.error().message}});
+    (void)co_await db_.transact({statement(give_up_claim, id, clock_.now() + sweep_interval, holder_)});
+  }
   received_.notify();  // there may be more than were taken at once
 }
 

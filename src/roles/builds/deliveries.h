@@ -9,6 +9,7 @@
 
 #include "async/scope.h"
 #include "async/signal.h"
+#include "ports/bus.h"
 #include "ports/clock.h"
 #include "ports/database.h"
 #include "ports/forge.h"
@@ -21,6 +22,8 @@ namespace mayfly {
 inline constexpr std::int64_t max_open_deliveries = 100'000;    // past it receive() answers Errc::rate_limited
 inline constexpr int max_delivery_tries = 10;                   // while the repository cannot be reached
 inline constexpr std::size_t deliveries_at_once = 16;
+inline constexpr Duration delivery_claim = std::chrono::seconds(20);    // then others may try, too
+inline constexpr std::size_t max_untold_deliveries = 1000;              // past it the sweep finds them
 
 /// A webhook as it arrived.
 struct GithubDelivery {
@@ -38,8 +41,10 @@ struct Receipt {
 
 class Deliveries final {
  public:
-  Deliveries(Database& db, Builds& builds, Forge& forge, Secrets& secrets, Clock& clock, Entropy& entropy, Loop loop)
-      : db_(db), builds_(builds), forge_(forge), secrets_(secrets), clock_(clock), entropy_(entropy), work_(std::move(loop)) {}
+  /// `holder`: this process, in the claims it makes. What an earlier process of that name had claimed is taken up at once.
+  Deliveries(Database& db, Builds& builds, Bus& bus, Forge& forge, Secrets& secrets, Clock& clock, Entropy& entropy, Loop loop, std::string holder)
+      : db_(db), builds_(builds), bus_(bus), forge_(forge), secrets_(secrets), clock_(clock), entropy_(entropy), holder_(std::move(holder)),
+        work_(std::move(loop)) {}
 
   /// Durable when it returns. Errc::unauthenticated: no or a wrong signature; Errc::invalid; Errc::not_found: no project
   /// has this repository; Errc::rate_limited.
@@ -48,8 +53,12 @@ class Deliveries final {
   /// Called with the time between a webhook's receipt and its build being stored.
   void on_built(std::function<void(Duration)> observer) { built_ = std::move(observer); }
 
-  /// Processes what has been received, until canceled.
+  /// Processes what has been received, here or elsewhere, until canceled. Any number of processes may: each claims what
+  /// it works on for a while.
   Task<void> run();
+
+  /// Tells processing processes elsewhere of what is received here, until canceled: for processes that do not run().
+  Task<void> tell_others();
 
  private:
   struct Open {
@@ -59,13 +68,18 @@ class Deliveries final {
     std::string body;
     int tries = 0;
     Time received_at{};
+    Time not_before{};
   };
   enum class End { built, ignored, duplicate, failed };
 
   Task<Result<Project>> authenticate(const GithubDelivery& delivery, std::string payload);
   Task<Result<void>> check_backlog();
   Task<void> take_forever();
+  Task<void> hear_others();
+  Task<Result<void>> take_some();
   Task<Result<std::vector<Open>>> open_deliveries();
+  Task<Result<std::vector<Open>>> claimed(std::vector<Open> open);
+  void tell(DeliveryId id, ProjectId project);
   Task<void> process(Open delivery);
   Task<Result<void>> build(Open delivery);
   Task<Result<void>> close(DeliveryId id, End end, std::string detail);
@@ -73,10 +87,14 @@ class Deliveries final {
 
   Database& db_;
   Builds& builds_;
+  Bus& bus_;
   Forge& forge_;
   Secrets& secrets_;
   Clock& clock_;
   Entropy& entropy_;
+  std::string holder_;
+  bool processing_ = false;
+  std::vector<Message> untold_;
   Scope work_;
   Signal received_;
   std::set<DeliveryId> busy_;

@@ -1,5 +1,6 @@
 #include "roles/builds/records.h"
 
+#include <charconv>
 #include <cstdio>
 
 #include "base/digest.h"
@@ -15,10 +16,14 @@ select id, project_id, organization_id, number, status, sequence, canceled, trig
        author, pipeline, errors, retry_of, created_at, start_time, end_time
 from builds where id = $1)sql";
 
+// With the sequence they belong to: between this read and the build's own, others may have changed both.
 constexpr std::string_view select_jobs = R"sql(
-select id, spec, status, reason, detail, attempt, fence, attempt_id, pool, runner_id, infrastructure_retries, user_retries,
-       not_before, queued_at, assigned_at, start_time, end_time, exit_code, outputs, steps, tests, log_bytes, source_job_id
-from jobs where build_id = $1 order by position)sql";
+select jobs.id, jobs.spec, jobs.status, jobs.reason, jobs.detail, jobs.attempt, jobs.fence, jobs.attempt_id, jobs.pool, jobs.runner_id,
+       jobs.infrastructure_retries, jobs.user_retries, jobs.not_before, jobs.queued_at, jobs.assigned_at, jobs.start_time, jobs.end_time,
+       jobs.exit_code, jobs.outputs, jobs.steps, jobs.tests, jobs.log_bytes, jobs.source_job_id, builds.sequence
+from jobs join builds on builds.id = jobs.build_id where jobs.build_id = $1 order by jobs.position)sql";
+
+constexpr std::string_view select_sequence = "select sequence from builds where id = $1";
 
 constexpr std::string_view take_number = "update projects set next_number = next_number + 1 where id = $1 and deleted_at is null";
 
@@ -26,7 +31,7 @@ constexpr std::string_view insert_build_row = R"sql(
 insert into builds (id, project_id, organization_id, number, status, sequence, canceled, trigger_type, event, ref, commit_sha,
                     message, author, pipeline, errors, meaning, retry_of, created_at, start_time, end_time)
 select $1, $2, $3, next_number - 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
-from projects where id = $2)sql";
+from projects where id = $2 returning number)sql";
 
 constexpr std::string_view insert_job_row = R"sql(
 insert into jobs (id, build_id, position, name, spec, status, reason, detail, attempt, fence, attempt_id, pool, runner_id,
@@ -59,6 +64,11 @@ constexpr std::string_view insert_outbox = "insert into outbox (id, topic, key, 
 constexpr std::string_view select_live = "select id, build_id, status from jobs where status in ('queued', 'assigned', 'running') order by id";
 constexpr std::string_view select_build_of_job = "select build_id from jobs where id = $1";
 constexpr std::string_view select_attempt = "select id, job_id, build_id, fence, pool from attempts where id = $1";
+
+constexpr std::size_t sequence_column = 23;
+constexpr int max_load_tries = 20;
+
+std::unexpected<Error> no_build(BuildId id) { return fail(Errc::not_found, "there is no build " + id.str()); }
 
 template <class T>
 std::optional<T> unless_nil(T id) {
@@ -205,15 +215,17 @@ std::string job_message(const BuildState& build, const JobState& job) {
 /// Appends history and outbox rows for one change.
 class Announcer {
  public:
-  Announcer(const BuildState& build, Clock& clock, Entropy& entropy, std::vector<Statement>& unit)
-      : build_(build), clock_(clock), entropy_(entropy), unit_(unit) {}
+  Announcer(const BuildState& build, Clock& clock, Entropy& entropy, Change& change)
+      : build_(build), clock_(clock), entropy_(entropy), change_(change) {}
 
   void history(std::string_view kind, std::string body) {
-    unit_.push_back(statement(insert_event, build_.id, build_.sequence, part_++, clock_.now(), kind, std::move(body)));
+    change_.unit.push_back(statement(insert_event, build_.id, build_.sequence, part_++, clock_.now(), kind, std::move(body)));
   }
 
   void outbox(std::string_view topic, std::string key, std::string payload) {
-    unit_.push_back(statement(insert_outbox, outbox_id(), topic, std::move(key), std::move(payload)));
+    OutboxRow row{outbox_id(), std::string(topic), std::move(key), std::move(payload)};
+    change_.unit.push_back(statement(insert_outbox, row.id, row.topic, row.key, row.payload));
+    change_.outbox.push_back(std::move(row));
   }
 
   void announce(const Effects& effects) {
@@ -239,14 +251,14 @@ class Announcer {
     std::array<std::uint8_t, 6> random;
     entropy_.fill(random);
     char head[32];
-    std::snprintf(head, sizeof head, "%016llx-%05x-", (unsigned long long)to_micros(clock_.now()), unsigned(row_++));
-    return head + to_hex(random);
+    std::snprintf(head, sizeof head, "-%05x-", unsigned(row_++));
+    return outbox_id_at(clock_.now()) + head + to_hex(random);
   }
 
   const BuildState& build_;
   Clock& clock_;
   Entropy& entropy_;
-  std::vector<Statement>& unit_;
+  Change& change_;
   std::int64_t part_ = 0;
   unsigned row_ = 0;
 };
@@ -254,34 +266,57 @@ class Announcer {
 }  // namespace
 
 Task<Result<BuildRecord>> load_build(Database& db, BuildId id) {
-  CO_TRY_ASSIGN(auto builds, co_await db.query(statement(select_build, id)));
-  if (builds.rows.empty()) co_return fail(Errc::not_found, "there is no build " + id.str());
-  CO_TRY_ASSIGN(auto record, build_from(builds.rows[0]));
-  CO_TRY_ASSIGN(auto jobs, co_await db.query(statement(select_jobs, id)));
-  for (auto& row : jobs.rows) {
-    CO_TRY_ASSIGN(auto job, job_from(row));
-    record.state.jobs.push_back(std::move(job));
+  for (int i = 0; i < max_load_tries; ++i) {
+    CO_TRY_ASSIGN(auto builds, co_await db.query(statement(select_build, id)));
+    if (builds.rows.empty()) co_return no_build(id);
+    CO_TRY_ASSIGN(auto record, build_from(builds.rows[0]));
+    CO_TRY_ASSIGN(auto jobs, co_await db.query(statement(select_jobs, id)));
+    if (!jobs.rows.empty() && int_at(jobs.rows[0], sequence_column) != record.state.sequence) continue;
+    for (auto& row : jobs.rows) {
+      CO_TRY_ASSIGN(auto job, job_from(row));
+      record.state.jobs.push_back(std::move(job));
+    }
+    link_needs(record.state);
+    co_return record;
   }
-  link_needs(record.state);
-  co_return record;
+  co_return fail(Errc::unavailable, "build " + id.str() + " changes faster than it can be read", "try again");
 }
 
-std::vector<Statement> insert_build(const BuildRecord& record, const Effects& effects, Clock& clock, Entropy& entropy) {
+Task<Result<std::int64_t>> sequence_of_build(Database& db, BuildId id) {
+  CO_TRY_ASSIGN(auto found, co_await db.query(statement(select_sequence, id)));
+  if (found.rows.empty()) co_return no_build(id);
+  co_return int_at(found.rows[0], 0);
+}
+
+std::string outbox_id_at(Time at) {
+  char text[20];
+  std::snprintf(text, sizeof text, "%016llx", (unsigned long long)to_micros(at));
+  return text;
+}
+
+std::optional<Time> outbox_time(std::string_view id) {
+  std::int64_t micros = 0;
+  auto [end, ec] = std::from_chars(id.data(), id.data() + id.size(), micros, 16);
+  return ec == std::errc{} ? std::optional(from_micros(micros)) : std::nullopt;
+}
+
+Change insert_build(const BuildRecord& record, const Effects& effects, Clock& clock, Entropy& entropy) {
   auto& h = record.header;
   auto& s = record.state;
-  std::vector<Statement> unit;
+  Change change;
+  auto& unit = change.unit;
   unit.push_back(expect_one(take_number, h.project));
   unit.push_back(expect_one(insert_build_row, h.id, h.project, h.organization, to_string(s.status), s.sequence, s.canceled,
                             h.trigger_type, event_to_column(s.event), h.ref, h.commit_sha, h.message, h.author, h.pipeline,
                             errors_to_column(h.errors), h.meaning, h.retry_of, s.created_at, s.start_time, s.end_time));
   for (std::size_t i = 0; i < s.jobs.size(); ++i) unit.push_back(job_insert(s, i));
-  Announcer(s, clock, entropy, unit).announce(effects);
-  return unit;
+  Announcer(s, clock, entropy, change).announce(effects);
+  return change;
 }
 
-std::vector<Statement> store_change(const BuildState& after, const Effects& effects, std::int64_t from_sequence,
-                                    Clock& clock, Entropy& entropy) {
-  std::vector<Statement> unit;
+Change store_change(const BuildState& after, const Effects& effects, std::int64_t from_sequence, Clock& clock, Entropy& entropy) {
+  Change change;
+  auto& unit = change.unit;
   unit.push_back(expect_one(advance_build, after.id, from_sequence, after.sequence, to_string(after.status), after.canceled,
                             after.start_time, after.end_time));
   for (auto i : effects.changed) {
@@ -290,8 +325,8 @@ std::vector<Statement> store_change(const BuildState& after, const Effects& effe
     if (job.status == JobStatus::assigned || job.status == JobStatus::running) unit.push_back(attempt_begun(after, job));
   }
   for (auto& ended : effects.ended) unit.push_back(attempt_ended(after, ended, clock.now()));
-  Announcer(after, clock, entropy, unit).announce(effects);
-  return unit;
+  Announcer(after, clock, entropy, change).announce(effects);
+  return change;
 }
 
 Task<Result<std::vector<LiveJob>>> live_jobs(Database& db) {

@@ -34,14 +34,32 @@ struct BuildRecord {
   BuildState state;
 };
 
-/// Errc::not_found.
+/// The build and its jobs as of one moment. Errc::not_found.
 Task<Result<BuildRecord>> load_build(Database& db, BuildId id);
+/// Errc::not_found.
+Task<Result<std::int64_t>> sequence_of_build(Database& db, BuildId id);
+
+/// A message that stands in the outbox until it is on the bus.
+struct OutboxRow {
+  std::string id;        // sorts by the time it was made
+  std::string topic, key, payload;
+};
+
+/// The id that every row made before `at` is below.
+std::string outbox_id_at(Time at);
+std::optional<Time> outbox_time(std::string_view id);
+
+/// The statements of one unit, and what of it is in the outbox once it is stored.
+struct Change {
+  std::vector<Statement> unit;
+  std::vector<OutboxRow> outbox;
+};
 
 /// Inserts a new build, its jobs, history and events. Errc::conflict from the unit: its meaning has its build already.
-std::vector<Statement> insert_build(const BuildRecord& record, const Effects& effects, Clock& clock, Entropy& entropy);
+Change insert_build(const BuildRecord& record, const Effects& effects, Clock& clock, Entropy& entropy);
 
 /// Stores a change that apply() made to `after`; stands or falls with the build still being at `from_sequence`.
-std::vector<Statement> store_change(const BuildState& after, const Effects& effects, std::int64_t from_sequence,
+Change store_change(const BuildState& after, const Effects& effects, std::int64_t from_sequence,
                                     Clock& clock, Entropy& entropy);
 
 struct LiveJob {

@@ -42,6 +42,13 @@ Result<TriggerEvent> manual_event(const json::value& body) {
 
 }  // namespace
 
+Task<std::string> Gateway::shown(const BuildRecord& build) {
+  std::vector<JobId> queued;
+  for (auto& job : build.state.jobs)
+    if (job.status == JobStatus::queued) queued.push_back(job.id);
+  co_return build_view(build, co_await parts_.why.of(std::move(queued)), parts_.base_url);
+}
+
 void Gateway::add_builds(http::Router& router) {
   guarded(router, "GET", "/builds", Action::read, [this](http::Request request) -> Task<http::Response> {
     auto limit = page_limit(request);
@@ -84,24 +91,24 @@ void Gateway::add_builds(http::Router& router) {
     auto created = co_await parts_.builds.create(std::move(*planned->build), {});
     if (!created) co_return http::problem(created.error());
     co_await parts_.access.audit(actor_of(request), "build.trigger", id.str());
-    auto build = co_await load_build(parts_.db, id);
-    co_return answer(std::move(build), [&](BuildRecord record) {
-      auto response = http::json_response(201, build_view(record, parts_.why, parts_.base_url));
-      response.headers.set("Location", "/builds/" + id.str());
-      return response;
-    });
+    auto build = co_await parts_.builds.get(id);
+    if (!build) co_return http::problem(build.error());
+    auto response = http::json_response(201, co_await shown(**build));
+    response.headers.set("Location", "/builds/" + id.str());
+    co_return response;
   });
 
   guarded(router, "GET", "/builds/{id}", Action::read, [this](http::Request request) -> Task<http::Response> {
     auto id = request.param<BuildId>("id");
     if (!id) co_return http::problem(id.error());
-    auto build = co_await load_build(parts_.db, *id);
+    auto build = co_await parts_.builds.get(*id);
     if (!build) co_return http::problem(build.error());
-    auto tag = "\"" + std::to_string(build->state.sequence) + "\"";
+    auto& state = (*build)->state;
+    auto tag = "\"" + std::to_string(state.sequence) + "\"";
     if (request.headers.get("If-None-Match") == tag) co_return http::empty_response(304);
-    auto response = http::json_response(200, build_view(*build, parts_.why, parts_.base_url));
+    auto response = http::json_response(200, co_await shown(**build));
     // While jobs wait, why they wait changes without the sequence.
-    if (is_terminal(build->state.status)) response.headers.set("ETag", tag);
+    if (is_terminal(state.status)) response.headers.set("ETag", tag);
     else response.headers.set("ETag", "W/" + tag);
     co_return response;
   });

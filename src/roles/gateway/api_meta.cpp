@@ -3,7 +3,7 @@
 
 namespace mayfly {
 
-void Gateway::add_meta(http::Router& router) {
+void Gateway::add_probes(http::Router& router) {
   router.add("GET", "/healthz", [](http::Request) -> Task<http::Response> { co_return http::json_response(200, R"({"status":"ok"})"); });
   router.add("GET", "/readyz", [this](http::Request) -> Task<http::Response> {
     co_return answer(co_await parts_.ready(), [] { return http::json_response(200, R"({"status":"ready"})"); });
@@ -11,6 +11,9 @@ void Gateway::add_meta(http::Router& router) {
   router.add("GET", "/metrics", [this](http::Request) -> Task<http::Response> {
     co_return http::text_response(200, parts_.metrics.text(), "text/plain; version=0.0.4; charset=utf-8");
   });
+}
+
+void Gateway::add_meta(http::Router& router) {
   router.add("GET", "/openapi.json", [](http::Request) -> Task<http::Response> { co_return http::json_response(200, std::string(openapi_json())); });
 
   guarded(router, "POST", "/tokens", Action::create_token, [this](http::Request request) -> Task<http::Response> {

@@ -57,6 +57,7 @@ void Gateway::add_routes(http::Router& router) {
     if (response.status >= 500) log_error("a request failed", {{"route", pattern}, {"status", std::to_string(response.status)}});
     co_return response;
   });
+  add_probes(router);
   add_meta(router);
   add_webhooks(router);
   add_projects(router);

@@ -36,7 +36,7 @@ struct GatewayParts {
   ArtifactStore& artifacts;
   Access& access;
   Metrics& metrics;
-  WhyWaits why;
+  WaitReasons& why;
   std::string base_url;                          // how people reach this server
   std::function<Task<Result<void>>()> ready;     // what /readyz asks
 };
@@ -47,6 +47,8 @@ class Gateway final {
 
   /// Every route of the server. `router` keeps references to this gateway.
   void add_routes(http::Router& router);
+  /// Only /healthz, /readyz and /metrics: of a process that is no gateway.
+  void add_probes(http::Router& router);
 
  private:
   using Handler = std::function<Task<http::Response>(http::Request)>;
@@ -67,6 +69,7 @@ class Gateway final {
 
   Task<Result<Project>> project_named(std::string id_or_name);
   Task<Result<JobState>> job_of(JobId id);
+  Task<std::string> shown(const BuildRecord& build);
 
   GatewayParts parts_;
 };

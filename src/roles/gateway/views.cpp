@@ -35,7 +35,7 @@ json::object job_view(const JobState& job, const WhyWaits& why) {
   for (auto& need : job.spec->needs) needs.push_back(json::string(need));
   json::object outputs;
   for (auto& [key, value] : job.outputs) outputs[key] = value;
-  auto waiting = job.status == JobStatus::queued ? why(job.id) : std::string{};
+  auto reason = job.status == JobStatus::queued ? why.find(job.id) : why.end();
   return {{"id", job.id.str()},
           {"name", job.spec->name},
           {"status", to_string(job.status)},
@@ -43,7 +43,7 @@ json::object job_view(const JobState& job, const WhyWaits& why) {
           {"attempt", job.attempt},
           {"reason", reason_view(job.reason)},
           {"detail", or_null(job.detail)},
-          {"waiting_for", or_null(waiting)},
+          {"waiting_for", reason == why.end() ? json::value(nullptr) : json::value(reason->second)},
           {"image", job.spec->image},
           {"isolation", job.spec->isolation},
           {"allow_failure", job.spec->allow_failure},

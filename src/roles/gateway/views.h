@@ -1,7 +1,6 @@
 #pragma once
 // What the API shows of builds, jobs, projects and artifacts: JSON texts, the same for answers, streams and the page.
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,11 +8,9 @@
 #include "roles/builds/records.h"
 #include "roles/common/projects.h"
 #include "roles/runners/artifact_store.h"
+#include "roles/scheduler/wait_reasons.h"
 
 namespace mayfly {
-
-/// Why a queued job waits, as one sentence; empty when that is not known here.
-using WhyWaits = std::function<std::string(JobId)>;
 
 std::string build_view(const BuildRecord& build, const WhyWaits& why, std::string_view base_url);
 std::string project_view(const Project& project);

@@ -1,6 +1,7 @@
 #include "roles/runners/attempts.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "roles/common/projects.h"
 
@@ -8,6 +9,7 @@ namespace mayfly {
 namespace {
 
 constexpr std::int64_t max_heartbeat_wait_ms = 20'000;
+constexpr Duration tell_interval = std::chrono::seconds(2);
 constexpr auto branch_prefix = std::string_view("refs/heads/");
 constexpr auto tag_prefix = std::string_view("refs/tags/");
 
@@ -45,9 +47,11 @@ Env ci_environment(const BuildRecord& record, const JobState& job, const Project
 
 }  // namespace
 
+std::string heartbeat_key(AttemptId attempt) { return "runner_heartbeat:" + attempt.str(); }
+
 Attempts::Attempts(Database& db, Builds& builds, LogIntake& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
-                   Clock& clock, const RunnerIdentity& identity, std::string api_url)
-    : db_(db), builds_(builds), logs_(logs), artifacts_(artifacts), secrets_(secrets), forge_(forge), clock_(clock),
+                   Cache& cache, Clock& clock, const RunnerIdentity& identity, std::string api_url)
+    : db_(db), builds_(builds), logs_(logs), artifacts_(artifacts), secrets_(secrets), forge_(forge), cache_(cache), clock_(clock),
       identity_(identity), api_url_(std::move(api_url)) {
   builds_.on_change([this](const BuildState& state, const Effects& effects) { observe(state, effects); });
 }
@@ -71,16 +75,32 @@ Task<Result<AttemptKey>> Attempts::key_of(AttemptId attempt) {
   co_return co_await find_attempt(db_, attempt);
 }
 
-void Attempts::seen(const AttemptKey& key) {
+Task<void> Attempts::seen(AttemptKey key) {
   auto& live = live_[key.attempt];
   live.key = key;
   live.seen = clock_.now();
+  if (live.told + tell_interval > live.seen) co_return;
+  live.told = live.seen;
+  (void)co_await cache_.set_if_newer(heartbeat_key(key.attempt), {to_micros(live.seen), ""}, heartbeat_lost_after);
 }
 
-std::optional<Time> Attempts::last_seen(AttemptId attempt) const {
-  auto at = live_.find(attempt);
-  if (at == live_.end() || at->second.seen == Time{}) return std::nullopt;
-  return at->second.seen;
+void Attempts::forget_silent() {
+  auto horizon = clock_.now() - 2 * heartbeat_lost_after;
+  std::erase_if(live_, [&](auto& e) { return e.second.seen < horizon && e.second.moved.use_count() == 1; });
+}
+
+Task<void> Attempts::run() {
+  auto stops = cache_.subscribe(stops_channel);
+  for (;;) {
+    auto text = co_await stops->next(clock_.now() + heartbeat_lost_after);
+    forget_silent();
+    if (!text) continue;
+    for (auto word : std::views::split(*text, ' ')) {
+      auto attempt = AttemptId::parse(std::string_view(word));
+      auto at = attempt ? live_.find(*attempt) : live_.end();
+      if (at != live_.end()) at->second.moved->notify();
+    }
+  }
 }
 
 Task<Result<Attempts::Current>> Attempts::current(AttemptId attempt, RunnerCredentials who) {
@@ -91,7 +111,7 @@ Task<Result<Attempts::Current>> Attempts::current(AttemptId attempt, RunnerCrede
   if (!job) co_return fail(Errc::not_found, "there is no job " + key.job.str());
   if (job->fence != key.fence)
     co_return fail(Errc::fenced, "attempt " + attempt.str() + " is no longer current", "stop: another attempt has taken its place");
-  seen(key);
+  co_await seen(key);
   co_return Current{key, record, job};
 }
 
@@ -135,7 +155,7 @@ Task<Result<StartAnswer>> Attempts::start(AttemptId attempt, StartRequest reques
   auto started = co_await builds_.change(key->build, Start{key->job, key->fence, request.runner_id});
   if (!started && started.error().code == Errc::fenced) co_return fail(Errc::conflict, started.error().message);
   if (!started) co_return std::unexpected(started.error());
-  seen(*key);
+  co_await seen(*key);
   CO_TRY_ASSIGN(auto record, co_await builds_.get(key->build));
   auto* job = find_job(record->state, key->job);
   if (!job || job->fence != key->fence || job->status != JobStatus::running) co_return fail(Errc::conflict, "the attempt is over");

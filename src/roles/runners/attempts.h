@@ -9,6 +9,7 @@
 #include <string>
 
 #include "async/signal.h"
+#include "ports/cache.h"
 #include "ports/forge.h"
 #include "ports/secrets.h"
 #include "roles/builds/builds.h"
@@ -24,10 +25,16 @@ struct RunnerCredentials {
   Fence fence;
 };
 
+/// The cache key whose sequence moves while an attempt's runner is heard of (TTL heartbeat_lost_after).
+std::string heartbeat_key(AttemptId attempt);
+
 class Attempts final {
  public:
-  Attempts(Database& db, Builds& builds, LogIntake& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
+  Attempts(Database& db, Builds& builds, LogIntake& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge, Cache& cache,
            Clock& clock, const RunnerIdentity& identity, std::string api_url);
+
+  /// Hears of attempts that are to stop, and forgets those that are over, until canceled.
+  Task<void> run();
 
   /// The first runner wins; the same runner asking again is answered again. Errc::conflict: another was first, or the
   /// attempt is over. Errc::unauthenticated.
@@ -48,10 +55,6 @@ class Attempts final {
   /// Called with the time between an attempt's start and the first byte of its log.
   void on_first_byte(std::function<void(Duration)> observer) { first_byte_ = std::move(observer); }
 
-  /// When the runner last said anything to this process.
-  std::optional<Time> last_seen(AttemptId attempt) const;
-  void forget(AttemptId attempt) { live_.erase(attempt); }
-
   /// Answers every heartbeat that waits, and every later one at once: the server is about to stop.
   void drain();
 
@@ -59,6 +62,7 @@ class Attempts final {
   struct Live {
     AttemptKey key;
     Time seen{};
+    Time told{};                // when the cache was last told so
     std::shared_ptr<Signal> moved = std::make_shared<Signal>();
   };
   struct Current {
@@ -71,7 +75,8 @@ class Attempts final {
   Task<Result<Current>> current(AttemptId attempt, RunnerCredentials who);
   Task<Result<RunnerJob>> runner_job(const BuildRecord& record, const JobState& job);
   Task<Result<std::vector<NeededJob>>> needs_of(const BuildRecord& record, const JobState& job);
-  void seen(const AttemptKey& key);
+  Task<void> seen(AttemptKey key);
+  void forget_silent();
   void observe(const BuildState& state, const Effects& effects);
 
   Database& db_;
@@ -80,6 +85,7 @@ class Attempts final {
   ArtifactStore& artifacts_;
   Secrets& secrets_;
   Forge& forge_;
+  Cache& cache_;
   Clock& clock_;
   const RunnerIdentity& identity_;
   std::string api_url_;

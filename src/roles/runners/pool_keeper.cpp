@@ -4,10 +4,13 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "roles/common/pools.h"
+#include "roles/runners/attempts.h"
 
 namespace mayfly {
 namespace {
 
+constexpr Duration heartbeat_asked_after = std::chrono::seconds(8);   // of silence
 constexpr std::int64_t default_pids = 4096;
 constexpr Duration start_retry = std::chrono::seconds(1);
 
@@ -27,21 +30,31 @@ RunnerSpec runner_spec(const JobState& job, const RunnerIdentity& identity, cons
 
 }  // namespace
 
-PoolKeeper::PoolKeeper(Database& db, Builds& builds, Attempts& attempts, Executor& executor, Bus& bus, Clock& clock,
-                       const RunnerIdentity& identity, Loop loop, PoolOptions options)
-    : db_(db), builds_(builds), attempts_(attempts), executor_(executor), bus_(bus), clock_(clock), identity_(identity),
-      options_(std::move(options)), work_(std::move(loop)) {}
+PoolKeeper::PoolKeeper(Database& db, Builds& builds, Executor& executor, Bus& bus, Cache& cache, Clock& clock,
+                       const RunnerIdentity& identity, Loop loop, PoolOptions options, Leadership leadership)
+    : db_(db), builds_(builds), executor_(executor), bus_(bus), cache_(cache), clock_(clock), identity_(identity),
+      options_(std::move(options)), leadership_(std::move(leadership)), work_(std::move(loop)) {}
 
 Task<void> PoolKeeper::run() {
   since_ = clock_.now();
+  co_await say_what_we_are();
   executor_.on_end([this](RunnerStatus status) { work_.spawn(ended(std::move(status))); });
   work_.spawn(follow_assignments());
   work_.spawn(sweep_forever());
   co_await work_.join();
 }
 
+Task<void> PoolKeeper::say_what_we_are() {
+  for (;;) {
+    auto stored = co_await db_.transact({store_pool(options_.pool)});
+    if (stored) co_return;
+    log_warn("the pool cannot be made known", {{"pool", options_.pool.name}, {"error", stored.error().message}});
+    co_await sleep_for(clock_, options_.sweep);
+  }
+}
+
 Task<void> PoolKeeper::follow_assignments() {
-  auto subscription = bus_.subscribe(topic::assignments, "runners:" + options_.name);
+  auto subscription = bus_.subscribe(topic::assignments, "runners-" + options_.pool.name + "-" + std::to_string(leadership_.epoch));
   for (;;) {
     auto messages = co_await subscription->poll(200, clock_.now() + std::chrono::minutes(1));
     if (!messages) {
@@ -49,7 +62,7 @@ Task<void> PoolKeeper::follow_assignments() {
       continue;
     }
     for (auto& message : *messages) {
-      if (message.key != options_.name) continue;
+      if (message.key != options_.pool.name) continue;
       auto body = parse_json(message.payload);
       if (!body) continue;
       if (auto text = find_string(*body, "start")) {
@@ -67,7 +80,7 @@ Task<void> PoolKeeper::follow_assignments() {
 Task<void> PoolKeeper::sweep_forever() {
   for (;;) {
     auto swept = co_await sweep();
-    if (!swept) log_warn("a sweep over the pool failed", {{"pool", options_.name}, {"error", swept.error().message}});
+    if (!swept) log_warn("a sweep over the pool failed", {{"pool", options_.pool.name}, {"error", swept.error().message}});
     co_await sleep_for(clock_, options_.sweep);
   }
 }
@@ -102,10 +115,9 @@ Task<void> PoolKeeper::check(LiveJob live) {
   auto record = co_await builds_.get(live.build);
   if (!record) co_return;
   auto* job = find_job((*record)->state, live.job);
-  if (!job || !is_active(*job) || job->pool != options_.name) co_return;
+  if (!job || !is_active(*job) || job->pool != options_.pool.name) co_return;
   AttemptKey key{job->attempt_id, job->id, live.build, job->fence, job->pool};
   auto now = clock_.now();
-  auto heard = std::max({attempts_.last_seen(key.attempt).value_or(Time{}), since_, job->start_time.value_or(Time{})});
   if (job->status == JobStatus::assigned) {
     if (std::max(job->assigned_at.value_or(now), since_) + start_deadline < now)
       co_return co_await lose(key, Reason::start_deadline, "its runner did not report within " + format_duration(start_deadline));
@@ -113,8 +125,21 @@ Task<void> PoolKeeper::check(LiveJob live) {
   }
   if (job->start_time && *job->start_time + job->spec->timeout + timeout_margin < now)
     co_return co_await lose(key, Reason::timeout, "the job ran longer than " + format_duration(job->spec->timeout));
-  if (heard + heartbeat_lost_after < now)
+  if (co_await heard(key, job->start_time.value_or(now)) + heartbeat_lost_after < clock_.now())
     co_return co_await lose(key, Reason::runner_lost, "its runner has not been heard of for " + format_duration(heartbeat_lost_after));
+}
+
+/// When the runner was last known to live. While nobody can be asked, silence says nothing.
+Task<Time> PoolKeeper::heard(const AttemptKey& key, Time started) {
+  auto now = clock_.now();
+  auto last = std::max({heard_[key.attempt].at, since_, started});
+  if (last + heartbeat_asked_after > now) co_return last;
+  auto beat = co_await cache_.get(heartbeat_key(key.attempt));
+  auto& heard = heard_[key.attempt];
+  bool moved = beat && *beat && (*beat)->sequence != heard.beat;
+  if (moved) heard.beat = (*beat)->sequence;
+  if (moved || !beat) heard.at = now;
+  co_return std::max(last, heard.at);
 }
 
 Task<void> PoolKeeper::start(BuildId build, AttemptId attempt) {
@@ -148,7 +173,7 @@ Task<void> PoolKeeper::stop(AttemptId attempt) {
 }
 
 Task<void> PoolKeeper::lose(AttemptKey key, Reason reason, std::string detail) {
-  auto changed = co_await builds_.change(key.build, Lose{key.job, key.fence, reason, std::move(detail)});
+  auto changed = co_await builds_.change(key.build, Lose{key.job, key.fence, reason, std::move(detail)}, {leadership_.still_ours()});
   if (!changed && changed.error().code != Errc::fenced)
     log_warn("a lost attempt could not be recorded", {{"attempt", key.attempt.str()}, {"error", changed.error().message}});
 }
@@ -169,7 +194,7 @@ Task<void> PoolKeeper::ended(RunnerStatus status) {
   auto forgotten = co_await executor_.forget(status.attempt);
   if (!forgotten) co_return;
   started_.erase(status.attempt);
-  attempts_.forget(status.attempt);
+  heard_.erase(status.attempt);
 }
 
 }  // namespace mayfly

@@ -7,30 +7,35 @@
 #include <string>
 
 #include "async/scope.h"
+#include "domain/scheduling/types.h"
 #include "ports/bus.h"
+#include "ports/cache.h"
 #include "ports/executor.h"
 #include "roles/builds/builds.h"
-#include "roles/runners/attempts.h"
+#include "roles/common/lease.h"
+#include "roles/runners/identity.h"
 
 namespace mayfly {
 
 inline constexpr Duration timeout_margin = std::chrono::seconds(30);   // the runner's own limit comes first
 
 struct PoolOptions {
-  std::string name = "local";
-  std::string api_url;                               // where runners find the server
+  scheduling::PoolState pool;
+  std::string api_url;                               // where runners find the server; several with commas between
   Duration sweep = std::chrono::seconds(1);
 };
 
 class PoolKeeper final {
  public:
-  PoolKeeper(Database& db, Builds& builds, Attempts& attempts, Executor& executor, Bus& bus, Clock& clock,
-             const RunnerIdentity& identity, Loop loop, PoolOptions options);
+  PoolKeeper(Database& db, Builds& builds, Executor& executor, Bus& bus, Cache& cache, Clock& clock, const RunnerIdentity& identity,
+             Loop loop, PoolOptions options, Leadership leadership);
+  ~PoolKeeper() { executor_.on_end({}); }
 
-  /// Until canceled. Runners go on without us; the next keeper takes them over.
+  /// Until canceled: for as long as `leadership` lasts. Runners go on without us; the next keeper takes them over.
   Task<void> run();
 
  private:
+  Task<void> say_what_we_are();
   Task<void> follow_assignments();
   Task<void> sweep_forever();
   Task<Result<void>> sweep();
@@ -40,17 +45,24 @@ class PoolKeeper final {
   Task<void> ended(RunnerStatus status);
   Task<void> lose(AttemptKey key, Reason reason, std::string detail);
   Task<void> check(LiveJob live);
+  Task<Time> heard(const AttemptKey& key, Time started);
 
   Database& db_;
   Builds& builds_;
-  Attempts& attempts_;
   Executor& executor_;
   Bus& bus_;
+  Cache& cache_;
   Clock& clock_;
   const RunnerIdentity& identity_;
   PoolOptions options_;
+  Leadership leadership_;
   Scope work_;
   Time since_{};                        // when this keeper began: a runner may need until then to be heard again
+  struct Heard {
+    std::int64_t beat = 0;              // the sequence under heartbeat_key()
+    Time at{};                          // when it was seen to move, by our clock
+  };
+  std::map<AttemptId, Heard> heard_;
   std::set<AttemptId> starting_;
   std::set<AttemptId> started_;
 };

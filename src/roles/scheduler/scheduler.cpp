@@ -4,7 +4,9 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "roles/common/pools.h"
 #include "roles/common/projects.h"
+#include "roles/scheduler/wait_reasons.h"
 
 namespace mayfly {
 namespace {
@@ -12,6 +14,8 @@ namespace {
 constexpr Duration sweep_interval = std::chrono::seconds(5);
 constexpr Duration poll_wait = std::chrono::minutes(1);
 constexpr Duration weights_kept = std::chrono::minutes(1);
+constexpr Duration pool_interval = std::chrono::seconds(1);
+constexpr Duration first_pool_interval = std::chrono::milliseconds(20);
 constexpr Duration storage_retry = std::chrono::seconds(1);
 
 scheduling::QueuedJob queued_job(const BuildRecord& record, const JobState& job) {
@@ -32,16 +36,13 @@ bool holds_runner(JobStatus status) { return status == JobStatus::assigned || st
 
 }  // namespace
 
-void Scheduler::set_pool(scheduling::PoolState pool) {
-  fair_.set_pool(std::move(pool));
-  changed_.notify();
-}
-
 Task<void> Scheduler::run() {
   work_.spawn(follow(topic::jobs));
   work_.spawn(follow(topic::events));
+  work_.spawn(watch_pools());
   work_.spawn(sweep_forever());
   work_.spawn(decide_forever());
+  work_.spawn(answer_wait_reasons(cache_, clock_, [this](JobId job) { return why(job); }));
   co_await work_.join();
 }
 
@@ -94,7 +95,7 @@ Task<void> Scheduler::refresh(BuildId build) {
 
 /// Every message of both topics names its build: whatever it says, the build itself is looked at.
 Task<void> Scheduler::follow(std::string_view topic) {
-  auto subscription = bus_.subscribe(topic, "scheduler");
+  auto subscription = bus_.subscribe(topic, "scheduler-" + std::to_string(leadership_.epoch));
   for (;;) {
     auto messages = co_await subscription->poll(500, clock_.now() + poll_wait);
     if (!messages) {
@@ -109,6 +110,26 @@ Task<void> Scheduler::follow(std::string_view topic) {
     }
     for (auto build : builds) co_await refresh(build);
     if (!messages->empty()) (void)co_await subscription->commit(messages->back().position);
+  }
+}
+
+Task<Result<void>> Scheduler::learn_pools() {
+  CO_TRY_ASSIGN(auto stored, co_await stored_pools(db_));
+  if (stored == pools_) co_return Result<void>{};
+  for (auto& [name, pool] : pools_)
+    if (!stored.contains(name)) fair_.remove_pool(name);
+  for (auto& [name, pool] : stored)
+    if (auto known = pools_.find(name); known == pools_.end() || known->second != pool) fair_.set_pool(pool);
+  pools_ = std::move(stored);
+  changed_.notify();
+  co_return Result<void>{};
+}
+
+Task<void> Scheduler::watch_pools() {
+  for (;;) {
+    auto learned = co_await learn_pools();
+    if (!learned) log_warn("the scheduler cannot read the pools", {{"error", learned.error().message}});
+    co_await sleep_for(clock_, pools_.empty() ? first_pool_interval : pool_interval);
   }
 }
 
@@ -156,7 +177,7 @@ Task<void> Scheduler::decide_forever() {
 }
 
 Task<void> Scheduler::assign(scheduling::Decision decision, BuildId build) {
-  auto stored = co_await builds_.change(build, Assign{decision.job, decision.pool, make_id<AttemptId>(clock_, entropy_)});
+  auto stored = co_await builds_.change(build, Assign{decision.job, decision.pool, make_id<AttemptId>(clock_, entropy_)}, {leadership_.still_ours()});
   deciding_.erase(decision.job);
   if (!stored) {
     bool storage = stored.error().code == Errc::unavailable || stored.error().code == Errc::timeout;

@@ -12,19 +12,20 @@
 #include "async/signal.h"
 #include "domain/scheduling/fair_share.h"
 #include "ports/bus.h"
+#include "ports/cache.h"
 #include "roles/builds/builds.h"
+#include "roles/common/lease.h"
 #include "roles/common/metrics.h"
 
 namespace mayfly {
 
 class Scheduler final {
  public:
-  Scheduler(Database& db, Builds& builds, Bus& bus, Clock& clock, Entropy& entropy, Metrics& metrics, Loop loop)
-      : db_(db), builds_(builds), bus_(bus), clock_(clock), entropy_(entropy), metrics_(metrics), work_(std::move(loop)) {}
+  Scheduler(Database& db, Builds& builds, Bus& bus, Cache& cache, Clock& clock, Entropy& entropy, Metrics& metrics, Loop loop, Leadership leadership)
+      : db_(db), builds_(builds), bus_(bus), cache_(cache), clock_(clock), entropy_(entropy), metrics_(metrics), leadership_(std::move(leadership)),
+        work_(std::move(loop)) {}
 
-  void set_pool(scheduling::PoolState pool);
-
-  /// Until canceled.
+  /// Until canceled: for as long as `leadership` lasts.
   Task<void> run();
 
   /// "2nd of 9 in acme; a runner with 2 cpu". Empty for a job that does not wait here.
@@ -32,6 +33,8 @@ class Scheduler final {
 
  private:
   Task<void> follow(std::string_view topic);
+  Task<void> watch_pools();
+  Task<Result<void>> learn_pools();
   Task<void> sweep_forever();
   Task<void> decide_forever();
   Task<Result<void>> sweep();
@@ -44,9 +47,11 @@ class Scheduler final {
   Database& db_;
   Builds& builds_;
   Bus& bus_;
+  Cache& cache_;
   Clock& clock_;
   Entropy& entropy_;
   Metrics& metrics_;
+  Leadership leadership_;
   Scope work_;
   Signal changed_;
   scheduling::FairShare fair_;
@@ -55,6 +60,7 @@ class Scheduler final {
     bool running = false;       // holds a runner's resources in fair_
   };
   std::map<JobId, Known> known_;
+  std::map<std::string, scheduling::PoolState> pools_;
   std::set<JobId> deciding_;    // an assignment of theirs is being stored
   std::map<ProjectId, Time> weights_;   // when they were read
 };

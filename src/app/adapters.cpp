@@ -1,0 +1,64 @@
+#include "app/adapters.h"
+
+#include <filesystem>
+
+#include "adapters/files/blobs.h"
+#include "adapters/memory/bus.h"
+#include "adapters/memory/cache.h"
+#include "adapters/sandbox/sandbox_executor.h"
+#include "adapters/sealed/key.h"
+#include "adapters/sealed/secrets.h"
+#include "adapters/sqlite/sqlite.h"
+#include "base/digest.h"
+#include "roles/gateway/access.h"
+#include "roles/schema.h"
+
+namespace mayfly {
+namespace {
+
+constexpr unsigned offload_threads = 4;
+
+std::array<std::uint8_t, 32> random_bytes(Entropy& entropy) {
+  std::array<std::uint8_t, 32> random;
+  entropy.fill(random);
+  return random;
+}
+
+std::string new_token(Entropy& entropy) {
+  auto random = random_bytes(entropy);
+  return token_text({reinterpret_cast<const char*>(random.data()), random.size()});
+}
+
+/// Programs of ours lie beside this one.
+std::string sibling(std::string_view name) {
+  std::error_code ec;
+  auto self = std::filesystem::read_symlink("/proc/self/exe", ec);
+  return (self.parent_path() / name).string();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Adapters>> open_embedded(Loop loop, const std::string& data_dir) {
+  auto a = std::make_unique<Adapters>(loop);
+  TRY_ASSIGN(a->dir, DataDir::open(data_dir));
+  TRY_ASSIGN(a->token, a->dir->keep("token", new_token(a->entropy)));
+  TRY_ASSIGN(auto runner_key, a->dir->keep("runner.key", to_hex(random_bytes(a->entropy))));
+  a->offload = make_thread_offload(offload_threads);
+  a->identity = std::make_unique<RunnerIdentity>(runner_key);
+  TRY_ASSIGN(a->db, open_sqlite(a->dir->file("mayfly.db"), schema()));
+  a->bus = make_memory_bus(a->clock);
+  a->cache = make_memory_cache(a->clock);
+  TRY_ASSIGN(a->blobs, open_file_blobs(a->dir->file("blobs"), *a->offload));
+  TRY_ASSIGN(auto sealing, SealingKey::load_or_make(a->dir->file("sealing.key"), a->entropy));
+  a->secrets = make_sealed_secrets(*a->db, a->clock, a->entropy, std::move(sealing));
+  a->forge = std::make_unique<GitForge>(*a->offload, a->dir->file("mirrors"));
+  return a;
+}
+
+std::unique_ptr<Executor> make_executor(Adapters& adapters, const PoolConfig& pool) {
+  return make_sandbox_executor(adapters.loop, *adapters.offload,
+                               {.data_dir = pool.data_dir, .runner_program = sibling("mayfly-runner"),
+                                .image_directories = pool.image_directories, .allowed_networks = pool.allowed_networks});
+}
+
+}  // namespace mayfly

@@ -1,0 +1,159 @@
+#include "app/node.h"
+
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/log.h"
+#include "roles/common/build_metrics.h"
+#include "roles/runners/pool_keeper.h"
+#include "roles/scheduler/scheduler.h"
+
+namespace mayfly {
+namespace {
+
+constexpr double memory_share = 0.8;               // of the machine's, for jobs
+constexpr Duration housekeeping_interval = std::chrono::minutes(1);
+constexpr Duration storage_retry = std::chrono::seconds(1);
+
+scheduling::PoolState state_of(const PoolConfig& pool) {
+  auto cores = std::max(1, int(std::thread::hardware_concurrency()));
+  auto count = pool.slots > 0 ? pool.slots : cores;
+  struct sysinfo info {};
+  sysinfo(&info);
+  auto memory = double(info.totalram) * double(info.mem_unit) * memory_share;
+  // Asked for slots are given, whatever the machine has: the job's own limits hold all the same.
+  auto per_slot = std::max(memory, double(count) * double(std::int64_t(1) << 30));
+  return {.name = pool.name, .capacity = {count * 1000LL, std::int64_t(per_slot), count}, .labels = pool.labels, .isolations = {"sandbox"}};
+}
+
+std::string url_of(const std::string& address) { return address.starts_with("unix:") ? address : "http://" + address; }
+
+}  // namespace
+
+Node::Node(std::unique_ptr<Adapters> adapters, NodeOptions options) : adapters_(std::move(adapters)), options_(std::move(options)) {}
+Node::~Node() = default;
+
+Result<std::unique_ptr<Node>> Node::open(std::unique_ptr<Adapters> adapters, NodeOptions options) {
+  std::unique_ptr<Node> node(new Node(std::move(adapters), std::move(options)));
+  TRY(node->open_roles());
+  return node;
+}
+
+bool Node::has(std::string_view role) const { return std::ranges::find(options_.roles, role) != options_.roles.end(); }
+
+Result<void> Node::open_roles() {
+  auto& a = *adapters_;
+  http_ = std::make_unique<http::Server>(a.loop, router_);
+  TRY_ASSIGN(auto address, http_->listen(options_.listen));
+  base_url_ = url_of(address);
+  if (options_.public_url.empty()) options_.public_url = base_url_;
+  if (options_.runner_url.empty()) options_.runner_url = options_.public_url;
+  builds_ = std::make_unique<Builds>(*a.db, *a.bus, *a.cache, a.clock, a.entropy);
+  builds_->on_change([this](const BuildState& state, const Effects& effects) { count_change(metrics_, state, effects); });
+  logs_ = std::make_unique<LogStore>(*a.db, *a.blobs, a.clock);
+  artifacts_ = std::make_unique<ArtifactStore>(*a.db, *a.blobs, a.clock, a.entropy);
+  attempts_ = std::make_unique<Attempts>(*a.db, *builds_, *logs_, *artifacts_, *a.secrets, *a.forge, *a.cache, a.clock, *a.identity, options_.public_url);
+  attempts_->on_first_byte([this](Duration since_start) { metrics_.observe("mayfly_start_latency_seconds", since_start, {{"hop", "first_byte"}}); });
+  deliveries_ = std::make_unique<Deliveries>(*a.db, *builds_, *a.bus, *a.forge, *a.secrets, a.clock, a.entropy, a.loop, options_.name);
+  deliveries_->on_built([this](Duration since_receipt) { metrics_.observe("mayfly_start_latency_seconds", since_receipt, {{"hop", "plan"}}); });
+  reasons_ = std::make_unique<WaitReasons>(*a.cache, a.clock, a.entropy);
+  access_ = std::make_unique<Access>(*a.db, a.clock, a.entropy);
+  gateway_ = std::make_unique<Gateway>(GatewayParts{*a.db, *a.cache, *a.secrets, *a.forge, a.clock, a.entropy, *builds_, *deliveries_, *attempts_, *logs_,
+                                                    *artifacts_, *access_, metrics_, *reasons_, options_.public_url, [this] { return ready(); }});
+  if (has("gateway")) gateway_->add_routes(router_);
+  else gateway_->add_probes(router_);
+  return {};
+}
+
+Task<Result<void>> Node::ready() {
+  constexpr std::string_view probe = "select 1";
+  CO_TRY(co_await adapters_->db->query(statement(probe)));
+  co_return co_await builds_->check_outbox();
+}
+
+Task<void> Node::schedule(Leadership leadership) {
+  auto& a = *adapters_;
+  Scheduler scheduler(*a.db, *builds_, *a.bus, *a.cache, a.clock, a.entropy, metrics_, a.loop, std::move(leadership));
+  co_await scheduler.run();
+}
+
+Task<void> Node::keep_pool(PoolConfig pool, Leadership leadership) {
+  auto& a = *adapters_;
+  auto executor = make_executor(a, pool);
+  PoolKeeper keeper(*a.db, *builds_, *executor, *a.bus, *a.cache, a.clock, *a.identity, a.loop,
+                    {.pool = state_of(pool), .api_url = options_.runner_url}, std::move(leadership));
+  co_await keeper.run();
+}
+
+Task<void> Node::lead(Lease& lease, std::function<Task<void>(Leadership)> work) {
+  if (!options_.alone) co_return co_await lease.hold(work);
+  for (;;) {
+    auto leadership = co_await lease.take();
+    if (leadership) co_return co_await work(*leadership);
+    log_warn("the database does not answer", {{"error", leadership.error().message}});
+    co_await sleep_for(adapters_->clock, storage_retry);
+  }
+}
+
+Task<void> Node::lead_pool(Lease& lease, PoolConfig pool) {
+  std::function<Task<void>(Leadership)> work = [this, pool](Leadership leadership) { return keep_pool(pool, std::move(leadership)); };
+  co_await lead(lease, work);
+}
+
+Task<void> Node::keep_house() {
+  for (;;) {
+    auto expired = co_await artifacts_->expire();
+    if (!expired) log_warn("expired artifacts could not be removed", {{"error", expired.error().message}});
+    co_await sleep_for(adapters_->clock, housekeeping_interval);
+  }
+}
+
+Task<void> Node::make_owner() {
+  for (;;) {
+    auto owner = co_await access_->ensure_owner(adapters_->token);
+    if (owner) co_return;
+    log_warn("the owner's token could not be stored", {{"error", owner.error().message}});
+    co_await sleep_for(adapters_->clock, storage_retry);
+  }
+}
+
+void Node::start_roles(Scope& roles) {
+  auto& a = *adapters_;
+  auto lease = [&](std::string name) -> Lease& {
+    return *leases_.emplace_back(std::make_unique<Lease>(*a.db, a.clock, a.loop, std::move(name), options_.name));
+  };
+  roles.spawn(builds_->relay());
+  if (has("gateway")) {
+    roles.spawn(attempts_->run());
+    roles.spawn(reasons_->run());
+    roles.spawn(logs_->run());
+    if (!has("builds")) roles.spawn(deliveries_->tell_others());
+  }
+  if (has("builds")) {
+    roles.spawn(deliveries_->run());
+    roles.spawn(keep_house());
+  }
+  if (has("scheduler")) roles.spawn(lead(lease("scheduler"), [this](Leadership leadership) { return schedule(std::move(leadership)); }));
+  if (has("runners"))
+    for (auto& pool : options_.pools) roles.spawn(lead_pool(lease("pool:" + pool.name), pool));
+}
+
+Task<void> Node::run() {
+  if (has("gateway")) co_await make_owner();
+  Scope roles(adapters_->loop);
+  start_roles(roles);
+  co_await http_->serve();
+  adapters_->forge->stop();
+  roles.cancel();
+  co_await roles.join();
+  for (auto& lease : leases_) co_await lease->release();
+}
+
+void Node::stop() {
+  attempts_->drain();
+  http_->stop();
+}
+
+}  // namespace mayfly
