@@ -6,17 +6,31 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <system_error>
+#include <thread>
 
 namespace mayfly {
 namespace {
 
+constexpr auto lock_patience = std::chrono::seconds(1);
+
 std::unexpected<Error> errno_error(std::string doing) {
   auto code = errno;
   return fail(Errc::unavailable, doing + ": " + std::generic_category().message(code), "choose another directory with --data");
+}
+
+/// A server that was just killed may have a child that has not come to its exec yet, and holds the lock until then.
+bool locked_in_time(int lock) {
+  using namespace std::chrono;
+  for (auto give_up = steady_clock::now() + lock_patience; ::flock(lock, LOCK_EX | LOCK_NB) != 0;) {
+    if (steady_clock::now() >= give_up) return false;
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return true;
 }
 
 }  // namespace
@@ -31,7 +45,7 @@ Result<std::unique_ptr<DataDir>> DataDir::open(std::string path) {
   ::chmod(path.c_str(), 0700);
   int lock = ::open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock < 0) return errno_error("the data directory " + path + " cannot be written");
-  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+  if (!locked_in_time(lock)) {
     ::close(lock);
     return fail(Errc::conflict, "another server uses the data directory " + path, "stop it, or choose another directory with --data");
   }
