@@ -12,6 +12,7 @@
 #include "roles/common/lease.h"
 #include "roles/common/metrics.h"
 #include "roles/gateway/gateway.h"
+#include "roles/logs/log_store.h"
 
 namespace mayfly {
 
