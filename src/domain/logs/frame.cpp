@@ -72,4 +72,13 @@ Result<DecodedFrame> decode_frame(std::string_view bytes) {
                       frame_header_bytes + h.length};
 }
 
+std::size_t frame_size(std::string_view bytes) {
+  Header h;
+  if (bytes.size() < sizeof h) return 0;
+  std::memcpy(&h, bytes.data(), sizeof h);
+  if (std::string_view(h.magic, sizeof h.magic) != std::string_view(magic, sizeof magic) || !check(h)) return 0;
+  auto size = frame_header_bytes + h.length;
+  return size <= bytes.size() ? size : 0;
+}
+
 }  // namespace mayfly

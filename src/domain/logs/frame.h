@@ -39,4 +39,7 @@ struct DecodedFrame {
 /// Reads the frame at the start of `bytes`. Errc::corrupt when it cannot be one (magic, version, length, checksum).
 Result<DecodedFrame> decode_frame(std::string_view bytes);
 
+/// How many bytes the frame at the start of `bytes` takes; its checksum is not looked at. 0: it is not all there, or none.
+std::size_t frame_size(std::string_view bytes);
+
 }  // namespace mayfly

@@ -40,17 +40,19 @@ Result<void> LogStore::take_frame(Open& log, const LogFrame& frame, Taken& taken
     return {};
   }
   if (end > max_log_bytes) return fail(Errc::too_large, "a log may have " + std::to_string(max_log_bytes) + " bytes");
-  log.buffer.append(frame.text.substr(std::size_t(log.next() - frame.offset)));
+  auto news = frame.text.substr(std::size_t(log.next() - frame.offset));
+  log.buffer.append(news);
+  buffered_ += news.size();
   if (!log.oldest) log.oldest = clock_.now();
   taken.grew = true;
   return {};
 }
 
-Task<Result<LogStore::Taken>> LogStore::take(AttemptId attempt, std::string frames) {
+Task<Result<LogStore::Taken>> LogStore::take(AttemptId attempt, std::string_view frames) {
   CO_TRY_ASSIGN(auto log, co_await open(attempt));
   Taken taken;
   bool asked = false;
-  for (std::string_view rest = frames; !rest.empty() && !taken.beyond;) {
+  for (auto rest = frames; !rest.empty() && !taken.beyond;) {
     CO_TRY_ASSIGN(auto decoded, decode_frame(rest));
     if (decoded.size == 0) co_return fail(Errc::corrupt, "a log request ends within a frame");
     CO_TRY(take_frame(*log, decoded.frame, taken));
@@ -72,7 +74,7 @@ Task<Result<LogStore::Taken>> LogStore::take(AttemptId attempt, std::string fram
 }
 
 Task<Result<LogsAnswer>> LogStore::append(AttemptId attempt, std::string frames) {
-  CO_TRY_ASSIGN(auto taken, co_await take(attempt, std::move(frames)));
+  CO_TRY_ASSIGN(auto taken, co_await take(attempt, frames));
   if (taken.buffered >= log_chunk_bytes) CO_TRY(co_await flush(attempt));
   co_return co_await position(attempt);
 }
@@ -82,14 +84,20 @@ Task<Result<LogsAnswer>> LogStore::position(AttemptId attempt) {
   co_return LogsAnswer{log->next(), log->durable};
 }
 
+void LogStore::drop_front(Open& log, std::size_t bytes) {
+  auto length = std::min(bytes, log.buffer.size());
+  log.buffer.erase(0, length);
+  buffered_ -= length;
+  log.oldest = log.buffer.empty() ? std::nullopt : std::optional(clock_.now());
+}
+
 /// After a doubt: the database says how far the log is durable, and the buffer begins there.
 Task<Result<void>> LogStore::settle(AttemptId attempt, Open& log) {
   if (!log.doubtful) co_return Result<void>{};
   CO_TRY_ASSIGN(auto end, co_await chunks_.end(attempt));
   if (auto stored = end - log.durable; stored > 0) {
-    log.buffer.erase(0, std::size_t(stored));
+    drop_front(log, std::size_t(stored));
     log.durable = end;
-    if (log.buffer.empty()) log.oldest.reset();
   }
   log.doubtful = false;
   co_return Result<void>{};
@@ -108,8 +116,7 @@ Task<Result<void>> LogStore::flush_locked(AttemptId attempt, Open& log) {
     log.doubtful = false;
     settlements = 0;
     log.durable += std::int64_t(length);
-    log.buffer.erase(0, length);
-    log.oldest = log.buffer.empty() ? std::nullopt : std::optional(clock_.now());
+    drop_front(log, length);
   }
 }
 
@@ -137,6 +144,9 @@ void LogStore::ended(AttemptId attempt) {
   if (at == open_.end()) return;
   auto log = at->second;
   open_.erase(at);  // from now on the database is asked
+  if (!log) return;
+  buffered_ -= log->buffer.size();
+  log->buffer.clear();
   log->moved.notify();
 }
 
@@ -163,12 +173,19 @@ Task<Result<std::string>> LogStore::read(AttemptId attempt, std::int64_t from, s
   co_return out;
 }
 
-std::string LogStore::in_memory(AttemptId attempt, std::int64_t from, std::size_t max) const {
+LogStore::Part LogStore::in_memory(AttemptId attempt, std::int64_t from, std::size_t max) const {
   auto at = open_.find(attempt);
   if (at == open_.end() || !at->second) return {};
   auto& log = *at->second;
   auto skip = std::size_t(std::max<std::int64_t>(from - log.durable, 0));
-  return skip < log.buffer.size() ? log.buffer.substr(skip, max) : std::string();
+  if (skip >= log.buffer.size()) return {};
+  return {log.durable + std::int64_t(skip), log.buffer.substr(skip, max)};
+}
+
+std::optional<std::int64_t> LogStore::durable(AttemptId attempt) const {
+  auto at = open_.find(attempt);
+  if (at == open_.end() || !at->second) return std::nullopt;
+  return at->second->durable;
 }
 
 Task<bool> LogStore::wait_beyond(AttemptId attempt, std::int64_t offset, Time until) {

@@ -48,13 +48,21 @@ class LogStore final : public LogIntake, public LogReader {
     std::optional<std::int64_t> beyond;   // a frame began here, behind a gap, and was not taken
     std::optional<std::int64_t> mark;     // an empty frame stood here: whoever sent it wants what is before it durable
   };
-  /// append() for those who flush by themselves. Before it speaks of a gap it has asked the database.
-  Task<Result<Taken>> take(AttemptId attempt, std::string frames);
+  /// append() for those who flush by themselves. Before it speaks of a gap it has asked the database. `frames` stay alive
+  /// until it is done.
+  Task<Result<Taken>> take(AttemptId attempt, std::string_view frames);
 
   /// Those with bytes older than `age`.
   std::vector<AttemptId> older_than(Duration age) const;
-  /// Up to `max` bytes from `from` that are in memory only.
-  std::string in_memory(AttemptId attempt, std::int64_t from, std::size_t max) const;
+  struct Part {
+    std::int64_t offset = 0;
+    std::string text;
+  };
+  /// Of what is in memory only, up to `max` bytes from `from`.
+  Part in_memory(AttemptId attempt, std::int64_t from, std::size_t max) const;
+  /// Nothing: it is not in memory, so all that was taken is durable.
+  std::optional<std::int64_t> durable(AttemptId attempt) const;
+  std::size_t buffered_bytes() const { return buffered_; }
   void forget_idle();
 
  private:
@@ -71,12 +79,14 @@ class LogStore final : public LogIntake, public LogReader {
 
   Task<Result<std::shared_ptr<Open>>> open(AttemptId attempt);
   Result<void> take_frame(Open& log, const LogFrame& frame, Taken& taken);
+  void drop_front(Open& log, std::size_t bytes);
   Task<Result<void>> settle(AttemptId attempt, Open& log);
   Task<Result<void>> flush_locked(AttemptId attempt, Open& log);
 
   LogChunks chunks_;
   Clock& clock_;
   std::map<AttemptId, std::shared_ptr<Open>> open_;
+  std::size_t buffered_ = 0;
 };
 
 }  // namespace mayfly
