@@ -26,7 +26,7 @@ constexpr std::string_view count_accounts = "SELECT count(*) FROM accounts";
 }  // namespace
 
 void DatabaseContract::SetUp() {
-  store = GetParam().make();
+  store = GetParam().make(loop);
   auto opened = reopen({accounts});
   ASSERT_TRUE(opened) << opened.error().message;
 }

@@ -25,7 +25,7 @@ class DatabaseStore {
 
 struct DatabaseFactory {
   std::string name;
-  std::function<std::unique_ptr<DatabaseStore>()> make;
+  std::function<std::unique_ptr<DatabaseStore>(TestLoop&)> make;
 
   friend void PrintTo(const DatabaseFactory& f, std::ostream* out) { *out << f.name; }
 };
@@ -41,9 +41,9 @@ class DatabaseContract : public testing::TestWithParam<DatabaseFactory> {
   /// The single number that the query gives; -1 when it fails.
   std::int64_t number(std::string_view sql);
 
+  TestLoop loop;
   std::unique_ptr<DatabaseStore> store;
   std::unique_ptr<Database> db;
-  TestLoop loop;
 };
 
 /// For those that keep anything beyond their own lifetime: all but databases in memory.

@@ -24,9 +24,9 @@ class SqliteMemory final : public DatabaseStore {
   }
 };
 
-const DatabaseFactory threads{"SqliteThreads", [] { return std::make_unique<SqliteFile>(false); }};
-const DatabaseFactory one_thread{"SqliteInline", [] { return std::make_unique<SqliteFile>(true); }};
-const DatabaseFactory in_memory{"SqliteMemory", [] { return std::make_unique<SqliteMemory>(); }};
+const DatabaseFactory threads{"SqliteThreads", [](TestLoop&) { return std::make_unique<SqliteFile>(false); }};
+const DatabaseFactory one_thread{"SqliteInline", [](TestLoop&) { return std::make_unique<SqliteFile>(true); }};
+const DatabaseFactory in_memory{"SqliteMemory", [](TestLoop&) { return std::make_unique<SqliteMemory>(); }};
 
 constexpr auto name_of = [](auto& info) { return info.param.name; };
 INSTANTIATE_TEST_SUITE_P(Embedded, DatabaseContract, testing::Values(threads, one_thread, in_memory), name_of);
