@@ -52,6 +52,7 @@ class BlobsOnS3 final : public S3Blobs {
     Call call{.object = store_.object_of(key), .max_answer = std::size_t(max_blob_read)};
     // No byte is an answer too: whether the blob is there. One past the limit is asked for, to hear that there are more.
     auto want = std::clamp<std::int64_t>(length, 1, max_blob_read + 1);
+    call.expected_answer = std::size_t(want);
     auto last = offset > std::numeric_limits<std::int64_t>::max() - want ? std::numeric_limits<std::int64_t>::max() : offset + want - 1;
     call.headers.add("Range", "bytes=" + std::to_string(offset) + "-" + std::to_string(last));
     auto answer = co_await store_.calls().send(call);

@@ -70,7 +70,7 @@ Task<Result<http::ClientResponse>> Calls::once(const Call& call, std::string_vie
   r.url = place_.scheme + "://" + place_.host + target_of(signed_request);
   r.headers = std::move(signed_request.headers);
   r.max_response_bytes = call.max_answer;
-  r.deadline = now + options_.try_limit + Duration(std::int64_t(call.body.size() + call.max_answer));
+  r.deadline = now + options_.try_limit + std::chrono::microseconds(call.body.size() + call.expected_answer);
   if (!call.body.empty())
     r.body = http::BodySource{.write = [&call](http::BodyWriter& to) -> Task<Result<void>> { co_return co_await to.write(call.body); },
                               .length = call.body.size()};

@@ -19,6 +19,7 @@ struct Call {
   std::string_view body = {};                // alive until the call is done
   std::optional<Sha256> body_digest = {};    // where it is known already
   std::size_t max_answer = max_xml_bytes;
+  std::size_t expected_answer = 0;           // bytes; they are given the time to come
 };
 
 class Calls final {
