@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "net/content_encoding.h"
+
 namespace mayfly::http {
 
 struct Route {
@@ -129,6 +131,27 @@ Task<Response> read_and_call(const Route& route, Request request, BodyReader& bo
   co_return co_await route.handler(std::move(request));
 }
 
+Task<Response> call(const Route& route, Request request, BodyReader& body) {
+  if (route.stream_handler) return route.stream_handler(std::move(request), body);
+  if (body.at_end()) return route.handler(std::move(request));
+  return read_and_call(route, std::move(request), body);
+}
+
+Task<Response> unpack_and_call(const Route& route, Request request, BodyReader& body) {
+  auto coding = request.headers.get("Content-Encoding").value_or("");
+  if (!is_known_encoding(coding)) {
+    auto hint = "Send gzip, deflate or no Content-Encoding at all.";
+    co_return problem(415, "Unsupported Media Type", "The body's Content-Encoding is not known here.", hint, "unsupported");
+  }
+  auto plain = unpacked(body, route.info.options.max_body_bytes);
+  co_return co_await call(route, std::move(request), *plain);
+}
+
+bool is_packed(const Request& request) {
+  auto coding = request.headers.get("Content-Encoding").value_or("");
+  return !coding.empty() && !equal_ignoring_case(coding, "identity");
+}
+
 }  // namespace
 
 const RouteInfo& Match::info() const { return route->info; }
@@ -207,9 +230,8 @@ Task<Response> Router::run(const Match& match, std::size_t depth, Request reques
   if (depth < middleware_.size())
     return middleware_[depth](route.info, std::move(request), Next(*this, match, depth + 1, body));
   if (&route == unmatched_.get()) return answer_unmatched(match);
-  if (route.stream_handler) return route.stream_handler(std::move(request), body);
-  if (body.at_end()) return route.handler(std::move(request));
-  return read_and_call(route, std::move(request), body);
+  if (route.info.options.unpacks_body && is_packed(request)) return unpack_and_call(route, std::move(request), body);
+  return call(route, std::move(request), body);
 }
 
 }  // namespace mayfly::http

@@ -16,6 +16,7 @@ using StreamHandler = std::function<Task<Response>(Request, BodyReader&)>;
 
 struct RouteOptions {
   std::uint64_t max_body_bytes = 1024 * 1024;
+  bool unpacks_body = false;  // a body with a Content-Encoding comes unpacked; max_body_bytes is for both of its sizes
 };
 
 struct RouteInfo {
