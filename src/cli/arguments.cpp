@@ -221,8 +221,8 @@ class Grammar final {
                            "mayfly token create ci-dashboard --role viewer --expires 30d");
     connect(create);
     create.add_option("NAME", token_create_.name, "What it is for")->required();
-    create.add_option("--role", token_create_.role, "viewer, developer, maintainer or owner; each may what the one before it may")
-        ->check(CLI::IsMember({"viewer", "developer", "maintainer", "owner"}))
+    create.add_option("--role", token_create_.role, "viewer, developer, maintainer or owner, where each may what the one before it may; shipper only sends logs")
+        ->check(CLI::IsMember({"viewer", "developer", "maintainer", "owner", "shipper"}))
         ->capture_default_str();
     create.add_option_function<std::string>(
         "--expires",

@@ -7,7 +7,8 @@ namespace mayfly {
 namespace {
 
 constexpr Name<Role> roles[] = {
-    {Role::viewer, "viewer"}, {Role::developer, "developer"}, {Role::maintainer, "maintainer"}, {Role::owner, "owner"}};
+    {Role::viewer, "viewer"}, {Role::developer, "developer"}, {Role::maintainer, "maintainer"}, {Role::owner, "owner"},
+    {Role::shipper, "shipper"}};
 
 struct Right {
   Action action;
@@ -19,11 +20,13 @@ constexpr Right rights[] = {
     {Action::change_project, Role::maintainer},
     {Action::write_secret, Role::maintainer},
     {Action::create_token, Role::owner},
+    {Action::ship_logs, Role::owner},
 };
 
 }  // namespace
 
 bool may(Role role, Action action) {
+  if (role == Role::shipper) return action == Action::ship_logs;
   for (auto& right : rights)
     if (right.action == action) return role >= right.least;
   return false;

@@ -7,7 +7,10 @@
 
 namespace mayfly {
 
-enum class Role { viewer, developer, maintainer, owner };   // each may what the one before it may
+enum class Role {
+  viewer, developer, maintainer, owner,   // each may what the one before it may
+  shipper,                                // sends logs, and may nothing else
+};
 
 enum class Action {
   read,               // projects, builds, logs, artifacts
@@ -15,6 +18,7 @@ enum class Action {
   change_project,     // add, change, remove projects
   write_secret,
   create_token,
+  ship_logs,          // of any attempt
 };
 
 bool may(Role role, Action action);

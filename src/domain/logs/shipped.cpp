@@ -178,6 +178,10 @@ void append_line(std::string& out, std::int64_t offset, std::string_view bytes) 
   out += "{\"offset\":" + std::to_string(offset) + (is_text ? ",\"text\":" + text : ",\"data\":\"" + to_base64(bytes) + '"') + "}\n";
 }
 
+bool continues(const ShippedRecord& before, const ShippedRecord& after) {
+  return after.attempt == before.attempt && after.offset == before.offset + std::int64_t(before.text.size());
+}
+
 }  // namespace
 
 bool is_shipped(std::string_view message) {
@@ -204,11 +208,14 @@ Result<Shipped> decode_shipped(std::string_view bytes) {
 }
 
 std::map<AttemptId, std::string> shipped_frames(std::vector<ShippedRecord> records) {
-  std::ranges::sort(records, {}, &ShippedRecord::offset);
+  std::ranges::sort(records, {}, [](const ShippedRecord& record) { return std::pair(record.attempt, record.offset); });
   std::map<AttemptId, std::string> frames;
-  for (auto& record : records)
-    for (std::size_t at = 0; at < record.text.size(); at += max_frame_text_bytes)
-      append_frame(frames[record.attempt], {.offset = record.offset + std::int64_t(at), .text = std::string_view(record.text).substr(at, max_frame_text_bytes)});
+  for (std::size_t i = 0; i < records.size();) {
+    ShippedRecord run = std::move(records[i++]);
+    while (i < records.size() && continues(run, records[i])) run.text += records[i++].text;
+    for (std::size_t at = 0; at < run.text.size(); at += max_frame_text_bytes)
+      append_frame(frames[run.attempt], {.offset = run.offset + std::int64_t(at), .text = std::string_view(run.text).substr(at, max_frame_text_bytes)});
+  }
   return frames;
 }
 

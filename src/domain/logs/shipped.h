@@ -49,7 +49,7 @@ bool is_shipped(std::string_view message);
 /// Errc::too_large past max_shipped_bytes or max_shipped_records. Errc::invalid when there is something in it, and no record.
 Result<Shipped> decode_shipped(std::string_view bytes);
 
-/// Frames of each attempt's records, in the order of their offsets.
+/// Frames of each attempt's records, in the order of their offsets; lines that join are one frame where it has room.
 std::map<AttemptId, std::string> shipped_frames(std::vector<ShippedRecord> records);
 
 /// Appends the bytes of a log as lines for a .jsonl file, any bytes and any length.

@@ -160,6 +160,7 @@ TEST(Shipped, BecomesFramesByAttemptInTheOrderOfOffsets) {
   ASSERT_EQ(frames.size(), 2u);
   EXPECT_EQ(text_of_frames(frames[attempt()], 2), "me\n" + longer);
   EXPECT_EQ(text_of_frames(frames[attempt(other_id)], 0), "hers\n");
+  EXPECT_EQ(frames[attempt()].size(), 3 * frame_header_bytes + 3 + longer.size()) << "what joins shares a frame";
 }
 
 /// As a shipper would send the lines of a .jsonl file.

@@ -4,13 +4,15 @@
 //   POST /runner/v1/attempts/{id}/start      StartRequest → StartAnswer   409: another runner was first; exit at once
 //   POST /runner/v1/attempts/{id}/heartbeat  HeartbeatRequest → HeartbeatAnswer, long poll: answered on cancel or after `wait_ms`
 //   POST /runner/v1/attempts/{id}/logs       log frames (domain/logs/frame.h), perhaps none → LogsAnswer
+//   POST /runner/v1/ingest                   logs as other shippers send them (domain/logs/shipped.h) → {"logs", "bytes", "refused"}
 //   POST /runner/v1/attempts/{id}/steps      StepsReport → {}
 //   PUT  /runner/v1/attempts/{id}/artifacts?kind=artifact|outputs&path=P   bytes, `Digest: sha-256=…` → {"id", "sha256"}
 //   GET  /runner/v1/attempts/{id}/artifacts/{artifact}                     bytes of an artifact of a needed job
 //   POST /runner/v1/attempts/{id}/finish     FinishReport → {}            repeatable; 400: bytes of the log are missing, send them again
 //
 // Every call but start carries `Authorization: Bearer <attempt token>` and `Mayfly-Fence: <fence>`; 409 with problem code
-// "fenced" means this attempt is no longer current: stop the job and exit.
+// "fenced" means this attempt is no longer current: stop the job and exit. A shipper of many attempts' logs calls ingest with a
+// token of role `shipper` and no fence.
 
 #include <cstdint>
 #include <map>

@@ -31,6 +31,7 @@ constexpr Metric table[] = {
     {"mayfly_queue_depth", Kind::gauge, "Jobs that wait for a runner"},
     {"mayfly_running_jobs", Kind::gauge, "Jobs that hold a runner"},
     {"mayfly_log_bytes_total", Kind::counter, "Log bytes taken in"},
+    {"mayfly_shipped_refused_total", Kind::counter, "Log records of other shippers that were not taken"},
     {"mayfly_artifact_bytes_total", Kind::counter, "Artifact bytes taken in"},
 };
 

@@ -20,7 +20,7 @@ void Gateway::add_meta(http::Router& router) {
     auto body = parse_json(request.body);
     if (!body) co_return http::problem(body.error());
     auto role = role_from(find_string(*body, "role").value_or("developer"));
-    if (!role) co_return http::problem(Error{Errc::invalid, "role: not a role", "viewer, developer, maintainer or owner"});
+    if (!role) co_return http::problem(Error{Errc::invalid, "role: not a role", "viewer, developer, maintainer, owner or shipper"});
     NewToken wanted{.name = find_string(*body, "name").value_or(""), .role = *role};
     if (auto text = find_string(*body, "expires_in")) {
       auto lifetime = parse_duration(*text);

@@ -61,6 +61,7 @@ class Gateway final {
   void add_logs(http::Router& router);
   void add_artifacts(http::Router& router);
   void add_runners(http::Router& router);
+  void add_ingest(http::Router& router);
   void add_pages(http::Router& router);
 
   /// A route that needs a token whose role may do `action`.

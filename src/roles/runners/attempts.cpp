@@ -106,12 +106,17 @@ Task<void> Attempts::run() {
 Task<Result<Attempts::Current>> Attempts::current(AttemptId attempt, RunnerCredentials who) {
   CO_TRY_ASSIGN(auto key, co_await key_of(attempt));
   if (who.fence != key.fence || !identity_.is_attempt_token(who.token, attempt, who.fence)) co_return not_yours("this is not the attempt's token");
+  CO_TRY_ASSIGN(auto now, co_await current(key));
+  co_await seen(key);
+  co_return now;
+}
+
+Task<Result<Attempts::Current>> Attempts::current(AttemptKey key) {
   CO_TRY_ASSIGN(auto record, co_await builds_.get(key.build));
   auto* job = find_job(record->state, key.job);
   if (!job) co_return fail(Errc::not_found, "there is no job " + key.job.str());
   if (job->fence != key.fence)
-    co_return fail(Errc::fenced, "attempt " + attempt.str() + " is no longer current", "stop: another attempt has taken its place");
-  co_await seen(key);
+    co_return fail(Errc::fenced, "attempt " + key.attempt.str() + " is no longer current", "stop: another attempt has taken its place");
   co_return Current{key, record, job};
 }
 
@@ -189,11 +194,28 @@ Task<Result<HeartbeatAnswer>> Attempts::heartbeat(AttemptId attempt, RunnerCrede
 
 Task<Result<LogsAnswer>> Attempts::logs(AttemptId attempt, RunnerCredentials who, std::string frames) {
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+  co_return co_await append(now, std::move(frames));
+}
+
+Task<Result<LogsAnswer>> Attempts::append(const Current& now, std::string frames) {
   // A canceled attempt may still say its last words; of every other that has ended the log is complete.
   if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return over(*now.job);
-  CO_TRY_ASSIGN(auto before, co_await logs_.position(attempt));
-  auto taken = co_await logs_.append(attempt, std::move(frames));
+  CO_TRY_ASSIGN(auto before, co_await logs_.position(now.key.attempt));
+  auto taken = co_await logs_.append(now.key.attempt, std::move(frames));
   if (taken && before.next == 0 && taken->next > 0 && now.job->start_time) first_byte_(clock_.now() - *now.job->start_time);
+  co_return taken;
+}
+
+Task<Result<LogsAnswer>> Attempts::ship(AttemptId attempt, std::optional<RunnerCredentials> who, std::string frames) {
+  Current now;
+  if (who) {
+    CO_TRY_ASSIGN(now, co_await current(attempt, *std::move(who)));
+  } else {
+    CO_TRY_ASSIGN(auto key, co_await key_of(attempt));
+    CO_TRY_ASSIGN(now, co_await current(key));
+  }
+  auto taken = co_await append(now, std::move(frames));
+  if (taken) CO_TRY(co_await logs_.flush(attempt));
   co_return taken;
 }
 

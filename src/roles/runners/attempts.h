@@ -43,6 +43,8 @@ class Attempts final {
   /// Answers when the attempt is to be canceled, or after request.wait_ms. Errc::fenced: it is no longer current.
   Task<Result<HeartbeatAnswer>> heartbeat(AttemptId attempt, RunnerCredentials who, HeartbeatRequest request);
   Task<Result<LogsAnswer>> logs(AttemptId attempt, RunnerCredentials who, std::string frames);
+  /// As logs(), for a shipper of logs, and durable when it returns. Without `who` the caller has proved that it speaks for all attempts.
+  Task<Result<LogsAnswer>> ship(AttemptId attempt, std::optional<RunnerCredentials> who, std::string frames);
   Task<Result<void>> steps(AttemptId attempt, RunnerCredentials who, StepsReport report);
   /// Errc::invalid: the log is not all here yet. Repeatable.
   Task<Result<void>> finish(AttemptId attempt, RunnerCredentials who, FinishReport report);
@@ -73,6 +75,8 @@ class Attempts final {
 
   Task<Result<AttemptKey>> key_of(AttemptId attempt);
   Task<Result<Current>> current(AttemptId attempt, RunnerCredentials who);
+  Task<Result<Current>> current(AttemptKey key);
+  Task<Result<LogsAnswer>> append(const Current& now, std::string frames);
   Task<Result<RunnerJob>> runner_job(const BuildRecord& record, const JobState& job);
   Task<Result<std::vector<NeededJob>>> needs_of(const BuildRecord& record, const JobState& job);
   Task<void> seen(AttemptKey key);
