@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "domain/logs/shipped.h"
 
 namespace mayfly {
 namespace {
@@ -19,10 +20,19 @@ bool is_frames(std::string_view payload) { return payload.starts_with("MF"); }
 
 /// Where the forms of messages are told apart: frames of our own shipper, keyed by attempt.
 Result<std::vector<LogAggregator::Piece>> LogAggregator::pieces_of(Message message) {
+  if (is_shipped(message.payload)) return shipped_pieces(message.payload);
   if (!is_frames(message.payload)) return fail(Errc::corrupt, "a message on " + std::string(topic::logs) + " begins like no log");
   TRY_ASSIGN(auto attempt, AttemptId::parse(message.key));
   std::vector<Piece> out;
   out.push_back({attempt, std::move(message.payload)});
+  return out;
+}
+
+Result<std::vector<LogAggregator::Piece>> LogAggregator::shipped_pieces(std::string_view payload) {
+  TRY_ASSIGN(auto shipped, decode_shipped(payload));
+  if (shipped.refused > 0) complain(Error{Errc::invalid, "shipped logs: " + shipped.first_refusal, {}});
+  std::vector<Piece> out;
+  for (auto& [attempt, frames] : shipped_frames(std::move(shipped.records))) out.push_back({attempt, std::move(frames)});
   return out;
 }
 

@@ -61,7 +61,8 @@ class LogAggregator final {
   };
 
   Task<void> consume();
-  static Result<std::vector<Piece>> pieces_of(Message message);
+  Result<std::vector<Piece>> pieces_of(Message message);
+  Result<std::vector<Piece>> shipped_pieces(std::string_view payload);
   std::vector<Decoded> decode(std::vector<Message> batch);
   Task<void> open_logs(const std::vector<Decoded>& batch);
   Task<void> open_log(AttemptId attempt);

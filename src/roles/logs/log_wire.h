@@ -3,6 +3,7 @@
 //
 //   Bus topic::logs, key = attempt    whole frames (domain/logs/frame.h). An empty frame at offset N is a mark: what is before N is
 //                                     wanted durable now.
+//                                     Or JSON, from shippers that are not ours (domain/logs/shipped.h).
 //   Cache channel log_notices         aggregators and gateways to gateways: how far logs are durable, where one has a gap, that it ended
 //   Cache channel log_watch           gateways to all: which logs are watched; "from" asks for what is in memory from there on
 //   Cache channel log:{attempt}       frames of a watched log, as they come

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include "adapters/memory/bus.h"
+#include "adapters/memory/cache.h"
 #include "adapters/sqlite/sqlite.h"
 #include "async/scope.h"
+#include "roles/logs/log_aggregator.h"
 #include "roles/logs/log_store.h"
 #include "roles/schema.h"
 #include "simulation/memory_blobs.h"
@@ -95,6 +98,29 @@ TEST_F(Shipping, ACallerWhoSpeaksForAnotherAttemptIsTold) {
   auto answer = loop.run(take({{mine, 0, "forged\n"}}));
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, Errc::unauthenticated);
+}
+
+TEST_F(Shipping, ALogComesByTheBusAsJsonAndAsFrames) {
+  auto bus = make_memory_bus(clock, {});
+  auto cache = make_memory_cache(clock);
+  LogAggregator aggregator(*db, blobs, *bus, *cache, clock, loop.loop());
+  std::string frames;
+  append_frame(frames, {.offset = 4, .text = "two\nthr"});
+  auto id = mine.str();
+  auto story = [&]() -> Task<void> {
+    Scope scope(loop.loop());
+    scope.spawn(aggregator.run());
+    auto by_shipper = [&](std::string text) { return bus->publish(topic::logs, {{.key = id, .payload = std::move(text)}}); };
+    (void)co_await by_shipper(R"([{"file":"/l/)" + id + R"(.log","offset":0,"message":"one"},{"nonsense":1}])");
+    (void)co_await by_shipper(frames);
+    (void)co_await by_shipper(R"({"attempt":")" + id + R"(","offset":8,"text":"three\n"})");
+    (void)co_await by_shipper("{\"hostile\":");
+    while (co_await stored_log_end(*db, mine) != 14) co_await sleep_for(clock, 1s);
+    scope.cancel();
+    co_await scope.join();
+  };
+  loop.run(story());
+  EXPECT_EQ(log(mine), "one\ntwo\nthree\n");
 }
 
 TEST_F(Shipping, WhatWasNoRecordIsCounted) {
