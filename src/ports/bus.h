@@ -54,6 +54,8 @@ class Bus {
   /// when its first poll returns at the latest. A bus keeps messages for a while: a group that falls behind further
   /// goes on with the oldest that is kept.
   virtual std::unique_ptr<Subscription> subscribe(std::string_view topic, std::string_view group) = 0;
+  /// Whether the bus can be reached now: Errc::unavailable, within a few seconds, if not. As cheap as one question.
+  virtual Task<Result<void>> ping() = 0;
 };
 
 }  // namespace mayfly

@@ -76,6 +76,7 @@ class FaultyBus final : public Bus {
   FaultyBus(std::unique_ptr<Bus> inner, Clock& clock, Chance& chance) : inner_(std::move(inner)), clock_(clock), chance_(chance) {}
   Task<Result<void>> publish(std::string_view topic, std::vector<Message> messages) override;
   std::unique_ptr<Subscription> subscribe(std::string_view topic, std::string_view group) override { return inner_->subscribe(topic, group); }
+  Task<Result<void>> ping() override { return inner_->ping(); }
 
  private:
   std::unique_ptr<Bus> inner_;

@@ -166,6 +166,8 @@ class MemoryBus final : public Bus {
     return std::make_unique<MemorySubscription>(timers_, topic(name), std::string(group));
   }
 
+  Task<Result<void>> ping() override { co_return Result<void>{}; }
+
  private:
   TopicGroups& topic(std::string_view name) {
     auto found = topics_.find(name);
