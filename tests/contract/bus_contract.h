@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <ostream>
@@ -18,6 +19,7 @@ struct BusFactory {
   std::function<Surroundings()> surroundings;
   std::function<std::unique_ptr<Bus>(Surroundings&)> make;
   Duration patience;  // how long a message or a change of members may take to arrive
+  std::string missing = "";  // what a test here would need, if it is not there
 
   friend void PrintTo(const BusFactory& f, std::ostream* out) { *out << f.name; }
 };
@@ -32,9 +34,13 @@ class BusContract : public testing::TestWithParam<BusFactory> {
   }
   /// A member whose group has its place in the topic.
   std::unique_ptr<Subscription> join(std::string_view group);
+  /// Two members of group g, once each has its share of the keys.
+  std::pair<std::unique_ptr<Subscription>, std::unique_ptr<Subscription>> join_two();
   void publish(std::string key, std::string payload);
   /// Polls until `count` have come or the patience is over, then a little longer for what should not come.
   std::vector<Message> receive(Subscription& from, std::size_t count);
+  /// The same of two members together.
+  std::array<std::vector<Message>, 2> receive(Subscription& a, Subscription& b, std::size_t count);
   Task<std::vector<Message>> receiving(Subscription& from, std::size_t count);
 
   Surroundings around;

@@ -21,6 +21,7 @@ constexpr Duration topic_timeout = 3s;
 constexpr Duration reach_timeout = 2s;
 constexpr Duration commit_timeout = 5s;
 constexpr Duration first_poll_timeout = 10s;
+constexpr Duration trouble_timeout = 3s;  // a first poll's, once it is known what is wrong: most of it passes
 constexpr Duration pause = 50ms;
 
 class KafkaBus final : public Bus {
@@ -154,7 +155,7 @@ Task<Result<void>> KafkaSubscription::join(Time until) {
 
 Task<Result<std::vector<Message>>> KafkaSubscription::poll(std::size_t max, Time until) {
   auto& clock = bus_.clock();
-  auto first_until = std::max(until, clock.now() + first_poll_timeout);
+  auto since = clock.now();
   for (;;) {
     if (member_ && member_->spoiled()) bus_.doubt(topic_);
     if (!member_ || member_->spoiled()) CO_TRY(co_await join(clock.now() + topic_timeout));
@@ -162,12 +163,11 @@ Task<Result<std::vector<Message>>> KafkaSubscription::poll(std::size_t max, Time
     if (member->placed()) {
       auto messages = member->take(max);
       if (!messages.empty()) co_return messages;
-    } else if (member->trouble() && clock.now() >= until) {
-      co_return std::unexpected(*member->trouble());
     }
-    bool news = co_await member->news.wait(clock, member->placed() ? until : first_until);
-    if (news) continue;
+    auto patience = member->trouble() ? trouble_timeout : first_poll_timeout;
+    if (co_await member->news.wait(clock, member->placed() ? until : std::max(until, since + patience))) continue;
     if (member->placed()) co_return std::vector<Message>{};
+    if (member->trouble()) co_return std::unexpected(*member->trouble());
     co_return fail(Errc::unavailable, "the group " + group_ + " did not come together in time");
   }
 }

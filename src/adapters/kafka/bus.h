@@ -16,13 +16,13 @@ namespace mayfly {
 
 struct KafkaOptions {
   std::string brokers;       // "host:port,host:port": where to begin
-  std::string topic_prefix;  // of topics and groups, so that several installations can share a cluster
+  std::string topic_prefix = "";  // of topics and groups, so that several installations can share a cluster
   int partitions = 12;       // of a topic that is made; one that is there keeps its own
   int replication = -1;      // of a topic that is made; -1: as the cluster is set up. From 3 on, two must have a message
   Duration retention = std::chrono::hours(24);        // how long a topic that is made keeps messages
   Duration delivery_timeout = std::chrono::seconds(4);  // how long one publish tries
   /// More librdkafka properties, such as security.protocol, sasl.*, ssl.*. One that the bus relies on is refused.
-  std::vector<std::pair<std::string, std::string>> properties;
+  std::vector<std::pair<std::string, std::string>> properties = {};
 };
 
 /// Does not wait for Kafka. Errc::invalid when librdkafka refuses a property. `loop` and `clock` outlive the bus, the bus its

@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Duration tick_interval = 1s;
-constexpr Duration retry_pause = 250ms;
+constexpr Duration retry_pause = 50ms;
 constexpr Duration start_pause = 20ms;  // until another member has settled where the group starts
 constexpr Duration farewell = 3s;
 

@@ -1,0 +1,76 @@
+#pragma once
+// What tests need of a real broker: where it is, and names of their own that leave nothing behind.
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "adapters/kafka/client.h"
+
+namespace mayfly::kafka {
+
+inline std::string broker_of_tests() {
+  auto* broker = std::getenv("MAYFLY_TEST_KAFKA");
+  return broker ? broker : "";
+}
+
+/// For GTEST_SKIP; empty when there is a broker.
+inline std::string missing_broker() {
+  return broker_of_tests().empty() ? "no Kafka: scripts/servers up kafka, then eval \"$(scripts/servers env)\"" : "";
+}
+
+/// Deletes all topics and groups whose names begin so.
+inline void remove_all(const std::string& brokers, const std::string& prefix) {
+  constexpr int patience_ms = 5000, all_topics = 1;
+  auto client = make_producer({.brokers = brokers});
+  if (!client) return;
+  auto* handle = *client;
+  Queue answers(rd_kafka_queue_new(handle));
+  auto answered = [&](std::size_t asked) {
+    if (asked > 0) Event(rd_kafka_queue_poll(answers.get(), patience_ms));
+  };
+
+  std::vector<rd_kafka_DeleteTopic_t*> topics;
+  const rd_kafka_metadata_t* metadata = nullptr;
+  if (rd_kafka_metadata(handle, all_topics, nullptr, &metadata, patience_ms) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    for (auto& topic : std::span(metadata->topics, std::size_t(metadata->topic_cnt)))
+      if (std::string_view(topic.topic).starts_with(prefix)) topics.push_back(rd_kafka_DeleteTopic_new(topic.topic));
+    rd_kafka_metadata_destroy(metadata);
+  }
+  if (!topics.empty()) rd_kafka_DeleteTopics(handle, topics.data(), topics.size(), nullptr, answers.get());
+  answered(topics.size());
+
+  std::vector<rd_kafka_DeleteGroup_t*> groups;
+  const rd_kafka_group_list* found = nullptr;
+  if (rd_kafka_list_groups(handle, nullptr, &found, patience_ms) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    for (auto& group : std::span(found->groups, std::size_t(found->group_cnt)))
+      if (std::string_view(group.group).starts_with(prefix)) groups.push_back(rd_kafka_DeleteGroup_new(group.group));
+    rd_kafka_group_list_destroy(found);
+  }
+  if (!groups.empty()) rd_kafka_DeleteGroups(handle, groups.data(), groups.size(), nullptr, answers.get());
+  answered(groups.size());
+
+  rd_kafka_DeleteTopic_destroy_array(topics.data(), topics.size());
+  rd_kafka_DeleteGroup_destroy_array(groups.data(), groups.size());
+  answers.reset();
+  rd_kafka_destroy(handle);
+}
+
+/// A prefix that no other test has; its topics and groups are removed at the end.
+class TestPrefix final {
+ public:
+  explicit TestPrefix(std::string brokers = broker_of_tests()) : brokers_(std::move(brokers)) {}
+  ~TestPrefix() { remove_all(brokers_, name_); }
+  TestPrefix(const TestPrefix&) = delete;
+
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string brokers_;
+  std::string name_ = "test-" + std::to_string(std::random_device{}()) + "-" + std::to_string(getpid()) + ".";
+};
+
+}  // namespace mayfly::kafka
