@@ -19,7 +19,6 @@ struct BusFactory {
   std::function<Surroundings()> surroundings;
   std::function<std::unique_ptr<Bus>(Surroundings&)> make;
   Duration patience;  // how long a message or a change of members may take to arrive
-  std::string missing = "";  // what a test here would need, if it is not there
 
   friend void PrintTo(const BusFactory& f, std::ostream* out) { *out << f.name; }
 };

@@ -31,9 +31,16 @@ class PassingBus final : public Bus {
   std::unique_ptr<Bus> inner_;
 };
 
-const BusFactory kafka_bus{
-    "Kafka", on_real_time, [](Surroundings& around) { return std::make_unique<PassingBus>(around); }, 10s, kafka::missing_broker()};
-INSTANTIATE_TEST_SUITE_P(Kafka, BusContract, testing::Values(kafka_bus), [](auto& info) { return info.param.name; });
+std::vector<BusFactory> buses() {
+  if (kafka::broker_of_tests().empty()) return {};
+  return {{"Kafka", on_real_time, [](Surroundings& around) { return std::make_unique<PassingBus>(around); }, 10s}};
+}
+
+INSTANTIATE_TEST_SUITE_P(Kafka, BusContract, testing::ValuesIn(buses()), [](auto& info) { return info.param.name; });
+
+TEST(KafkaBus, IsTestedAgainstARealBroker) {
+  if (kafka::broker_of_tests().empty()) GTEST_SKIP() << kafka::no_broker;
+}
 
 }  // namespace
 }  // namespace mayfly::contract

@@ -17,10 +17,7 @@ inline std::string broker_of_tests() {
   return broker ? broker : "";
 }
 
-/// For GTEST_SKIP; empty when there is a broker.
-inline std::string missing_broker() {
-  return broker_of_tests().empty() ? "no Kafka: scripts/servers up kafka, then eval \"$(scripts/servers env)\"" : "";
-}
+inline constexpr auto no_broker = "no Kafka to test against: scripts/servers up kafka, and set MAYFLY_TEST_KAFKA from its env file";
 
 /// Deletes all topics and groups whose names begin so.
 inline void remove_all(const std::string& brokers, const std::string& prefix) {
