@@ -7,7 +7,6 @@
 #include "adapters/memory/cache.h"
 #include "adapters/sealed/key.h"
 #include "adapters/sealed/secrets.h"
-#include "adapters/sqlite/sqlite.h"
 #include "base/digest.h"
 #include "roles/builds/deliveries.h"
 #include "roles/logs/log_store.h"
@@ -19,6 +18,7 @@
 #include "support/run.h"
 #include "support/seeded_entropy.h"
 #include "support/temp_dir.h"
+#include "support/test_database.h"
 #include "support/virtual_clock.h"
 
 namespace mayfly::simulation {
@@ -84,7 +84,7 @@ struct Node {
 class World {
  public:
   World(std::uint64_t seed, const Faults& faults)
-      : chance_(seed, faults), entropy_(seed + 1), loop_(clock_), truth_(open_sqlite(":memory:", schema(), {.inline_mode = true}).value()),
+      : chance_(seed, faults), entropy_(seed + 1), loop_(clock_), truth_(make_test_database(schema())),
         secrets_(make_sealed_secrets(*truth_, clock_, entropy_, SealingKey::load_or_make(dir_.path() / "key", entropy_).value())),
         forge_(std::string(pipeline), clock_, chance_), identity_("key"),
         executor_(loop_.loop(), clock_, chance_, [this] { return node_ ? &node_->attempts : nullptr; }),

@@ -16,16 +16,16 @@ constexpr const char* insert_applied = "insert into schema_migrations (number, n
 
 constexpr const char* compare_by_bytes = R"sql(
 do $$
-declare c record;
+declare t record;
 begin
-  for c in
-    select a.attrelid::regclass as of_table, a.attname as of_column
-    from pg_attribute a join pg_class t on t.oid = a.attrelid
-    where t.relnamespace = current_schema()::regnamespace and t.relkind in ('r', 'p') and not t.relispartition
+  for t in
+    select c.oid::regclass as name, string_agg(format('alter column %I type text collate "C"', a.attname), ', ' order by a.attnum) as changes
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
       and a.attnum > 0 and not a.attisdropped and a.atttypid = 'text'::regtype and a.attcollation <> '"C"'::regcollation
-    order by t.relname, a.attnum
+    group by c.oid
   loop
-    execute format('alter table %s alter column %I type text collate "C"', c.of_table, c.of_column);
+    execute format('alter table %s %s', t.name, t.changes);
   end loop;
 end $$)sql";
 

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "adapters/sqlite/sqlite.h"
 #include "roles/schema.h"
 #include "support/run.h"
 #include "support/seeded_entropy.h"
+#include "support/test_database.h"
 #include "support/virtual_clock.h"
 
 namespace mayfly {
@@ -29,7 +29,7 @@ struct ProjectRows : testing::Test {
   VirtualClock clock;
   SeededEntropy entropy{1};
   TestLoop loop{clock};
-  std::unique_ptr<Database> db = open_sqlite(":memory:", schema(), {.inline_mode = true}).value();
+  std::unique_ptr<Database> db = make_test_database(schema());
 
   Result<Project> add(std::string name, std::string url) {
     return loop.run(add_project(*db, clock, entropy, {.name = std::move(name), .repo_url = std::move(url)}));

@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include "adapters/sqlite/sqlite.h"
 #include "async/scope.h"
 #include "roles/schema.h"
 #include "simulation/memory_blobs.h"
 #include "support/run.h"
+#include "support/test_database.h"
 #include "support/virtual_clock.h"
 
 namespace mayfly {
@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 struct Logs : testing::Test {
   VirtualClock clock;
   TestLoop loop{clock};
-  std::unique_ptr<Database> db = open_sqlite(":memory:", schema(), {.inline_mode = true}).value();
+  std::unique_ptr<Database> db = make_test_database(schema());
   simulation::MemoryBlobs blobs;
   LogStore store{*db, blobs, clock};
   AttemptId attempt = AttemptId::parse("01a20c91-8a13-73f1-a768-ae6b8ffe1a2c").value();

@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include "adapters/files/blobs.h"
-#include "adapters/sqlite/sqlite.h"
 #include "async/offload.h"
 #include "roles/schema.h"
 #include "support/run.h"
 #include "support/seeded_entropy.h"
 #include "support/temp_dir.h"
+#include "support/test_database.h"
 #include "support/virtual_clock.h"
 
 namespace mayfly {
@@ -22,7 +22,7 @@ struct Artifacts : testing::Test {
   SeededEntropy entropy{3};
   TestLoop loop{clock};
   std::unique_ptr<Offload> offload = make_inline_offload();
-  std::unique_ptr<Database> db = open_sqlite(":memory:", schema(), {.inline_mode = true}).value();
+  std::unique_ptr<Database> db = make_test_database(schema());
   std::unique_ptr<Blobs> blobs = open_file_blobs((dir.path() / "blobs").string(), *offload).value();
   ArtifactStore store{*db, *blobs, clock, entropy};
   ArtifactOwner owner{make_id<BuildId>(clock, entropy), make_id<JobId>(clock, entropy), make_id<AttemptId>(clock, entropy)};

@@ -1,0 +1,141 @@
+// Statements that no other test of a role runs: what the gateway lists, and builds as rows. Their point is that they mean the
+// same on every database.
+
+#include <gtest/gtest.h>
+
+#include "roles/builds/deliveries.h"
+#include "roles/builds/records.h"
+#include "roles/common/lease.h"
+#include "roles/common/pools.h"
+#include "roles/common/projects.h"
+#include "roles/gateway/access.h"
+#include "roles/gateway/build_list.h"
+#include "roles/schema.h"
+#include "support/run.h"
+#include "support/seeded_entropy.h"
+#include "support/test_database.h"
+#include "support/virtual_clock.h"
+
+namespace mayfly {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Statements : testing::Test {
+  VirtualClock clock;
+  SeededEntropy entropy{1};
+  TestLoop loop{clock};
+  std::unique_ptr<Database> db = make_test_database(schema());
+  Project project = loop.run(add_project(*db, clock, entropy, {.name = "web", .repo_url = "/srv/web.git"})).value();
+
+  BuildRecord store_build(std::string ref) {
+    JobSpec spec;
+    spec.name = spec.base_name = "test";
+    JobState job;
+    job.id = make_id<JobId>(clock, entropy);
+    job.spec = std::make_shared<const JobSpec>(std::move(spec));
+    BuildRecord record;
+    record.header = {.id = make_id<BuildId>(clock, entropy), .project = project.id, .organization = project.organization,
+                     .trigger_type = "push", .ref = std::move(ref), .commit_sha = "c0ffee", .message = "a 'quoted' $1 message",
+                     .author = "Ada", .pipeline = "ci"};
+    record.state.id = record.header.id;
+    record.state.project = project.id;
+    record.state.organization = project.organization;
+    record.state.created_at = clock.now();
+    record.state.jobs.push_back(std::move(job));
+    auto effects = begin(record.state, clock.now());
+    EXPECT_TRUE(loop.run(db->transact(insert_build(record, effects, clock, entropy).unit)));
+    clock.advance(1s);
+    return record;
+  }
+  Result<void> move(BuildRecord& record, const BuildEvent& event) {
+    auto from = record.state.sequence;
+    auto effects = apply(record.state, event, clock.now()).value();
+    TRY(loop.run(db->transact(store_change(record.state, effects, from, clock, entropy).unit)));
+    return {};
+  }
+};
+
+TEST_F(Statements, ABuildIsReadBackAsItWasStored) {
+  auto stored = store_build("refs/heads/main");
+  auto attempt = make_id<AttemptId>(clock, entropy);
+  auto job = stored.state.jobs[0].id;
+  ASSERT_TRUE(move(stored, Assign{job, "local", attempt}));
+  ASSERT_TRUE(move(stored, Start{job, stored.state.jobs[0].fence, "runner"}));
+  auto found = loop.run(load_build(*db, stored.header.id));
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->header.number, 1);
+  EXPECT_EQ(found->header.message, stored.header.message);
+  EXPECT_EQ(found->state.sequence, 3);
+  EXPECT_EQ(found->state.status, BuildStatus::running);
+  ASSERT_EQ(found->state.jobs.size(), 1u);
+  found->state.jobs[0].spec = stored.state.jobs[0].spec;  // compared by its place in memory
+  EXPECT_EQ(found->state.jobs, stored.state.jobs);
+  EXPECT_EQ(loop.run(sequence_of_build(*db, stored.header.id)).value(), 3);
+  EXPECT_EQ(loop.run(find_attempt(*db, attempt)).value().job, job);
+  EXPECT_EQ(loop.run(live_jobs(*db)).value().size(), 1u);
+  EXPECT_EQ(loop.run(build_of_job(*db, job)).value(), stored.header.id);
+}
+
+TEST_F(Statements, AChangeDecidedOnAnOldStateIsRefused) {
+  auto one = store_build("refs/heads/main"), other = one;
+  ASSERT_TRUE(move(one, CancelBuild{"ada"}));
+  auto late = move(other, CancelBuild{"bob"});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::conflict);
+}
+
+TEST_F(Statements, BuildsAreListedByEveryCombinationOfFilters) {
+  auto first = store_build("refs/heads/main"), second = store_build("refs/tags/v1");
+  for (int set = 0; set < 16; ++set) {
+    BuildFilter filter;
+    if (set & 1) filter.project = project.id;
+    if (set & 2) filter.status = BuildStatus::queued;
+    if (set & 4) filter.ref = "v1";
+    if (set & 8) filter.trigger = "push";
+    auto found = loop.run(list_builds(*db, filter, std::nullopt, 10));
+    ASSERT_TRUE(found) << set << ": " << found.error().message;
+    ASSERT_EQ(found->size(), set & 4 ? 1u : 2u) << set;
+    EXPECT_EQ(found->at(0).header.id, second.header.id) << "the newest first, whatever the collation";
+    auto before = loop.run(list_builds(*db, filter, second.header.id, 10)).value();
+    EXPECT_EQ(before.size(), set & 4 ? 0u : 1u) << set;
+  }
+}
+
+TEST_F(Statements, DeliveriesAreListed) {
+  EXPECT_TRUE(loop.run(list_deliveries(*db, std::nullopt, std::nullopt, 10)).value().empty());
+  EXPECT_TRUE(loop.run(list_deliveries(*db, project.id, std::nullopt, 10)).value().empty());
+  EXPECT_EQ(loop.run(find_delivery(*db, make_id<DeliveryId>(clock, entropy))).error().code, Errc::not_found);
+}
+
+TEST_F(Statements, ATokenLetsItsBearerIn) {
+  Access access(*db, clock, entropy);
+  auto made = loop.run(access.create({.name = "ci", .role = Role::viewer, .lifetime = 1h})).value();
+  auto header = "Bearer " + made.token;
+  ASSERT_TRUE(loop.run(access.ensure_owner("secret token of the data directory")));
+  auto actor = loop.run(access.authenticate(header));
+  ASSERT_TRUE(actor) << actor.error().message;
+  loop.run(access.audit(*actor, "tested", "a token"));
+  clock.advance(2h);
+  EXPECT_EQ(loop.run(access.authenticate(header)).error().code, Errc::unauthenticated);
+}
+
+TEST_F(Statements, ALeaseIsTakenAndItsEpochGrows) {
+  Lease mine(*db, clock, loop.loop(), "scheduler", "a"), theirs(*db, clock, loop.loop(), "scheduler", "b");
+  auto first = loop.run(mine.take()).value(), second = loop.run(theirs.take()).value();
+  EXPECT_GT(second.epoch, first.epoch);
+  EXPECT_EQ(loop.run(db->transact({first.still_ours()})).error().code, Errc::conflict);
+  EXPECT_TRUE(loop.run(db->transact({second.still_ours()})));
+  loop.run(theirs.release());
+}
+
+TEST_F(Statements, APoolIsWhatWasSaidLast) {
+  for (int slots : {1, 2})
+    ASSERT_TRUE(loop.run(db->transact({store_pool({.name = "local", .capacity = {slots * 1000, 1 << 30, slots}, .labels = {}, .isolations = {"sandbox"}})})));
+  auto pools = loop.run(stored_pools(*db)).value();
+  ASSERT_EQ(pools.size(), 1u);
+  EXPECT_EQ(pools.at("local").capacity.slots, 2);
+}
+
+}  // namespace
+}  // namespace mayfly

@@ -1,0 +1,19 @@
+#include <gtest/gtest.h>
+
+#include "base/log.h"
+#include "simulation/world.h"
+
+namespace mayfly::simulation {
+namespace {
+
+TEST(SimulationOnPostgres, KeepsItsPromises) {
+  set_log_level(Level::error);
+  for (auto& faults : scenarios) {
+    auto report = simulate(1, faults, 4);
+    for (auto& violation : report.violations) ADD_FAILURE() << faults.name << ": " << violation;
+    EXPECT_GT(report.builds, 0) << faults.name;
+  }
+}
+
+}  // namespace
+}  // namespace mayfly::simulation
