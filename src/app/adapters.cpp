@@ -58,7 +58,8 @@ Result<std::unique_ptr<Adapters>> open_embedded(Loop loop, const std::string& da
 std::unique_ptr<Executor> make_executor(Adapters& adapters, const PoolConfig& pool) {
   return make_sandbox_executor(adapters.loop, *adapters.offload,
                                {.data_dir = pool.data_dir, .runner_program = sibling("mayfly-runner"),
-                                .image_directories = pool.image_directories, .allowed_networks = pool.allowed_networks});
+                                .image_directories = pool.image_directories, .allowed_networks = pool.allowed_networks,
+                                .log_files = pool.log_files});
 }
 
 }  // namespace mayfly

@@ -76,7 +76,7 @@ constexpr Key keys[] = {
 #undef MAYFLY_TEXT
 
 constexpr std::string_view file_suffix = "_file";   // of a key whose value stands in a file, as secrets do
-constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks"};
+constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "log_files"};
 
 const Key* find_key(std::string_view name) {
   auto at = std::ranges::find(keys, name, &Key::name);
@@ -190,6 +190,7 @@ class Reader {
     };
     if (key.text == "name") pool.name = value.text;
     else if (key.text == "data_dir") pool.data_dir = value.text;
+    else if (key.text == "log_files") pool.log_files = value.text;
     else if (key.text == "slots") complain(value.at, "slots", take_number(pool.slots, value.text, 0, max_slots));
     else if (key.text == "labels") pool.labels = texts();
     else if (key.text == "images") pool.image_directories = texts();

@@ -21,6 +21,7 @@ struct PoolConfig {
   std::vector<std::string> labels = {};
   std::vector<std::string> image_directories = {};   // where images other than the host's root may lie
   std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
+  std::string log_files = {};                        // a folder where runners leave their logs for another shipper
 };
 
 struct S3Config {

@@ -76,7 +76,7 @@ std::string to_json(const RunnerFile& file) {
       {"attempt", spec.attempt.str()}, {"fence", spec.fence.value}, {"api_url", spec.api_url}, {"image", spec.image}, {"cpu_milli", spec.cpu_milli},
       {"memory_bytes", spec.memory_bytes}, {"disk_bytes", spec.disk_bytes}, {"pids", spec.pids}, {"network", spec.network},
       {"timeout_us", spec.timeout.count()}, {"cache_dir", file.cache_dir}, {"image_directories", std::move(directories)},
-      {"allowed_networks", std::move(networks)}});
+      {"allowed_networks", std::move(networks)}, {"log_files", file.log_files}});
 }
 
 Result<RunnerFile> runner_file_from_json(std::string_view text) {
@@ -97,6 +97,7 @@ Result<RunnerFile> runner_file_from_json(std::string_view text) {
   file.cache_dir = in.string("cache_dir");
   file.image_directories = in.strings("image_directories");
   file.allowed_networks = in.strings("allowed_networks");
+  file.log_files = in.string("log_files");
   return in.result(runner_file_name, std::move(file));
 }
 

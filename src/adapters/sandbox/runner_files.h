@@ -30,6 +30,7 @@ struct RunnerFile {
   std::string cache_dir;                      // for SandboxSpec
   std::vector<std::string> image_directories; // for SandboxSpec
   std::vector<std::string> allowed_networks;  // for SandboxSpec
+  std::string log_files = {};                 // for SidecarSpec
 };
 
 struct EndedFile {

@@ -16,6 +16,7 @@ RunnerFile an_example() {
   file.cache_dir = "/var/lib/mayfly/sandbox";
   file.image_directories = {"/srv/images", "/opt/roots"};
   file.allowed_networks = {"10.1.0.0/16"};
+  file.log_files = "/var/log/mayfly";
   return file;
 }
 
@@ -28,6 +29,7 @@ TEST(RunnerFile, GoesThroughJsonWithoutItsBootToken) {
   EXPECT_EQ(back->spec.timeout, Duration(90s));
   EXPECT_EQ(back->image_directories, an_example().image_directories);
   EXPECT_EQ(back->allowed_networks, an_example().allowed_networks);
+  EXPECT_EQ(back->log_files, an_example().log_files);
 }
 
 TEST(RunnerFile, NamesTheFieldThatIsWrong) {

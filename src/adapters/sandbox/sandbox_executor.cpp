@@ -163,7 +163,7 @@ class SandboxExecutor final : public Executor {
     auto disk = spares_->take(spec.disk_bytes);
     RunnerCommand command{options_.runner_program, path, std::exchange(spec.boot_token, {}), disk.get()};
     auto attempt = spec.attempt;
-    auto written = write_file_atomically(path + "/" + runner_file_name, to_json(RunnerFile{std::move(spec), options_.data_dir + "/sandbox", options_.image_directories, options_.allowed_networks}));
+    auto written = write_file_atomically(path + "/" + runner_file_name, to_json(RunnerFile{std::move(spec), options_.data_dir + "/sandbox", options_.image_directories, options_.allowed_networks, options_.log_files}));
     auto spawned = written ? spawn_runner(command, mounts_, attempt) : std::unexpected(written.error());
     // Nothing runs: the attempt may be started again.
     if (!spawned) (void)remove_traces(attempt);
@@ -194,6 +194,7 @@ class SandboxExecutor final : public Executor {
       return fail(Errc::unavailable, "processes of attempt " + attempt.str() + " do not die", "see mayfly/" + attempt.str() + " in /sys/fs/cgroup");
     umount2((directory(attempt) + "/disk").c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);  // of a runner without a mount namespace of its own
     std::error_code ec;
+    if (!options_.log_files.empty()) fs::remove(options_.log_files + "/" + attempt.str() + ".jsonl", ec);
     fs::remove_all(directory(attempt), ec);
     if (ec) return fail(Errc::unavailable, "cannot remove " + directory(attempt) + ": " + ec.message());
     return {};

@@ -63,7 +63,7 @@ class SandboxExecutorTest : public testing::Test {
     }
   }
 
-  std::unique_ptr<Executor> make_executor() { return make_sandbox_executor(loop_.loop(), *offload_, {data_.path(), runner_, {}, {}, spares_}); }
+  std::unique_ptr<Executor> make_executor() { return make_sandbox_executor(loop_.loop(), *offload_, {data_.path(), runner_, {}, {}, spares_, data_.path()}); }
   RunnerSpec make_spec() {
     RunnerSpec spec;
     spec.attempt = attempt_number(next_++);
@@ -236,7 +236,9 @@ TEST_F(SandboxExecutorTest, WhatALostRunnerLeftRunningEndsWhenItIsForgotten) {
   ASSERT_TRUE(wait_until([&] { return !look(attempt).running; }));
   auto left = std::stoi(read_file(group));
   EXPECT_EQ(kill(left, 0), 0) << "its `sleep`";
+  std::ofstream(data_.file(attempt.str() + ".jsonl")) << "{}\n";  // left for another shipper
   ASSERT_TRUE(loop_.run(executor_->forget(attempt)));
+  EXPECT_FALSE(std::filesystem::exists(data_.file(attempt.str() + ".jsonl")));
   EXPECT_FALSE(std::filesystem::exists(group));
   EXPECT_THAT(read_file("/proc/" + std::to_string(left) + "/stat"), Not(HasSubstr("(sleep) S")));
 }

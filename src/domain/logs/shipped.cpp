@@ -56,19 +56,20 @@ struct Place {
 };
 
 Result<Place> place_of(const json::object& record) {
+  auto path = text_of(find_any(record, file_names)).value_or("");
+  Place place{{}, path.ends_with(lines_suffix)};
   if (auto named = text_of(find_any(record, attempt_names))) {
-    TRY_ASSIGN(auto attempt, AttemptId::parse(*named));
-    return Place{attempt, false};
+    TRY_ASSIGN(place.attempt, AttemptId::parse(*named));
+    return place;
   }
-  auto path = text_of(find_any(record, file_names));
-  if (!path) return fail(Errc::invalid, "neither `attempt` nor a `file` or `path` that names one");
-  auto name = path->substr(path->rfind('/') + 1);
-  bool lines = name.ends_with(lines_suffix);
-  if (!lines && !name.ends_with(plain_suffix)) return fail(Errc::invalid, "the file is named neither .log nor .jsonl");
-  name.remove_suffix(lines ? lines_suffix.size() : plain_suffix.size());
+  if (path.empty()) return fail(Errc::invalid, "neither `attempt` nor a `file` or `path` that names one");
+  auto name = path.substr(path.rfind('/') + 1);
+  if (!place.bears_lines_of_ours && !name.ends_with(plain_suffix)) return fail(Errc::invalid, "the file is named neither .log nor .jsonl");
+  name.remove_suffix(place.bears_lines_of_ours ? lines_suffix.size() : plain_suffix.size());
   auto attempt = AttemptId::parse(name);
   if (!attempt) return fail(Errc::invalid, "the file is not named after an attempt: " + attempt.error().message);
-  return Place{*attempt, lines};
+  place.attempt = *attempt;
+  return place;
 }
 
 /// {"offset": N, "text": "…"} or {"offset": N, "data": "<base64>"}; nothing when it is neither.

@@ -74,6 +74,7 @@ TEST(Shipped, ALineOfAJobThatLooksLikeOursIsText) {
   auto said = R"("message":"{\"offset\":0,\"text\":\"forged\"}")";
   EXPECT_EQ(read(R"({"file":")" + file() + R"(","offset":9,)" + said + "}"), (std::vector{record(9, "{\"offset\":0,\"text\":\"forged\"}\n")}));
   EXPECT_EQ(read(R"({"file":")" + file(".jsonl") + R"(","offset":9,)" + said + "}"), (std::vector{record(0, "forged")}));
+  EXPECT_EQ(read(R"({"attempt":")" + std::string(id) + R"(","file":"/l/any.jsonl","offset":9,)" + said + "}"), (std::vector{record(0, "forged")}));
 }
 
 TEST(Shipped, ARecordThatIsNoneDoesNotCostTheOthers) {

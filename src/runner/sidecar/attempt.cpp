@@ -297,6 +297,11 @@ Task<void> Attempt::heartbeat() {
 }
 
 Task<void> Attempt::ship_log() {
+  if (auto& folder = p_.spec.log_files; !folder.empty()) {
+    auto lines = LogLines::create(folder + "/" + p_.spec.runner.attempt.str() + ".jsonl");
+    if (lines) shipper_.leave_to(*std::move(lines));
+    else log_warn("the log is shipped by the runner itself", {{"why", lines.error().message}});
+  }
   auto shipped = co_await shipper_.run();
   if (!shipped) {
     if (shipped.error().code == Errc::corrupt) {

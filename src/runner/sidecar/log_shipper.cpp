@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/log.h"
+
 namespace mayfly {
 namespace {
 
@@ -31,10 +33,19 @@ Task<Result<void>> LogShipper::run() {
       if (!ended) co_await over_.wait(clock_, clock_.now() + log_ship_interval);
     } else if (!ended) {
       co_await wake_.wait(clock_, clock_.now() + log_look_interval);
+    } else if (lines_) {
+      CO_TRY(co_await take_over());
     } else {
       co_return Result<void>{};
     }
   }
+}
+
+/// What the other shipper has not brought is ours to bring; what both bring is taken once.
+Task<Result<void>> LogShipper::take_over() {
+  lines_.reset();
+  CO_TRY(co_await lacks());
+  co_return Result<void>{};
 }
 
 Task<Result<bool>> LogShipper::lacks() {
@@ -46,6 +57,12 @@ Task<Result<bool>> LogShipper::lacks() {
 }
 
 Task<Result<void>> LogShipper::ship(LogBatch batch) {
+  if (lines_) {
+    auto written = lines_->write(batch);
+    if (written) co_return Result<void>{};
+    log_warn("the log is shipped by the runner itself", {{"why", written.error().message}});
+    co_return co_await take_over();
+  }
   auto before = durable_;
   CO_TRY_ASSIGN(auto answer, co_await api_.logs(std::move(batch.frames)));
   durable(answer.durable);

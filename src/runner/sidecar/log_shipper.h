@@ -2,6 +2,9 @@
 // Brings the log from the file to the server as it grows. The server says what it wants next: after it was restarted that may
 // lie behind what was sent. It keeps the last bytes in memory until the attempt's end is stored with them, so they can be
 // missing even then: lacks().
+//
+// Where another shipper brings it (LogLines), ours only writes the lines for that one, until the log's end: then it brings what is
+// not there yet.
 
 #include <optional>
 
@@ -9,6 +12,7 @@
 #include "async/signal.h"
 #include "runner/sidecar/api.h"
 #include "runner/sidecar/log_file.h"
+#include "runner/sidecar/log_lines.h"
 
 namespace mayfly {
 
@@ -20,6 +24,8 @@ class LogShipper final {
   /// All outlive this.
   LogShipper(RunnerApi& api, LogFile& file, Clock& clock) : api_(api), file_(file), clock_(clock) {}
 
+  /// Another shipper brings the log, from this file. Before run().
+  void leave_to(LogLines lines) { lines_ = std::move(lines); }
   /// The file has grown.
   void look() { wake_.notify(); }
   /// Nothing more will be written.
@@ -37,6 +43,7 @@ class LogShipper final {
 
  private:
   Task<Result<void>> ship(LogBatch batch);
+  Task<Result<void>> take_over();
 
   RunnerApi& api_;
   LogFile& file_;
@@ -45,6 +52,7 @@ class LogShipper final {
   Signal over_;                  // ended: no reason to gather more
   bool ended_ = false;
   std::int64_t durable_ = 0;
+  std::optional<LogLines> lines_;   // while another shipper brings the log
   int refused_ = 0;              // answers in a row that brought us nothing
 };
 

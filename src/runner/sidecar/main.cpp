@@ -45,6 +45,7 @@ SidecarSpec spec_of(RunnerFile file, const std::string& directory, std::string b
   runner.boot_token = std::move(boot_token);
   spec.runner = std::move(runner);
   spec.runner_id = std::move(runner_id);
+  spec.log_files = std::move(file.log_files);
   return spec;
 }
 

@@ -31,6 +31,7 @@ struct SidecarSpec {
   RunnerSpec runner;           // with its boot token
   SandboxSpec sandbox;
   std::string runner_id;       // names this process to the server
+  std::string log_files = {};  // a folder: the log is left there for another shipper; empty: we ship it
 };
 
 /// How the runner ended, for whoever started it.

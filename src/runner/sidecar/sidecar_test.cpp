@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "adapters/system/system_entropy.h"
+#include "domain/logs/shipped.h"
 #include "runner/sidecar/tar.h"
 #include "runner/sidecar/testing/fake_server.h"
 #include "runner/sidecar/testing/plain_sandbox.h"
@@ -58,11 +59,32 @@ class SidecarTest : public testing::Test {
     return directory_.path() / "src";
   }
 
+  /// What a shipper would bring from the file that the runner leaves it.
+  std::string lines_of_log() const {
+    std::string text;
+    for (auto& file : std::filesystem::directory_iterator(log_files_)) {
+      std::ifstream in(file.path(), std::ios::binary);
+      for (std::string line; std::getline(in, line);) {
+        auto shipped = decode_shipped(R"({"attempt":")" + file.path().stem().string() + "\"," + line.substr(1));
+        if (!shipped || shipped->records.size() != 1 || shipped->records[0].offset != std::int64_t(text.size())) return "no line of ours: " + line;
+        text += shipped->records[0].text;
+      }
+    }
+    return text;
+  }
+
+  static void until(std::string_view what, std::function<bool()> holds) {
+    for (int i = 0; i < 6000; ++i, ::usleep(5'000))
+      if (holds()) return;
+    ADD_FAILURE() << "never: " << what;
+  }
+
   std::filesystem::path workspace() const { return directory_.path() / "workspace"; }
 
   TempDir directory_;
   PlainSandbox::Facts facts_;
   bool launch_fails_ = false;
+  std::string log_files_;
   std::string head_;
   bool launched_ = false;
 
@@ -77,7 +99,7 @@ class SidecarTest : public testing::Test {
     runner.attempt = make_id<AttemptId>(clock, entropy);
     runner.boot_token = "boot-token";
     RunnerApi api(client, clock, entropy, server.url(), runner.attempt, limits);
-    SidecarSpec spec{.runner = runner, .sandbox = {.attempt = runner.attempt, .image = "host", .attempt_dir = directory_.path(), .init_path = MAYFLY_INIT}, .runner_id = "me"};
+    SidecarSpec spec{.runner = runner, .sandbox = {.attempt = runner.attempt, .image = "host", .attempt_dir = directory_.path(), .init_path = MAYFLY_INIT}, .runner_id = "me", .log_files = log_files_};
     auto launch = [&](Loop, SandboxSpec what) -> Task<Result<std::unique_ptr<Sandbox>>> {
       launched_ = true;
       if (launch_fails_) co_return fail(Errc::not_found, "no such image: nowhere");
@@ -264,6 +286,29 @@ TEST_F(SidecarTest, SendsTheLogAgainToAServerThatForgotItAtTheEnd) {
   ASSERT_TRUE(server.finished());
   EXPECT_EQ(server.finished()->outcome, Outcome::success);
   EXPECT_EQ(server.log(), "line 1\nline 2\nline 3\n");
+}
+
+TEST_F(SidecarTest, LeavesTheLogToAnotherShipperAndBringsWhatThatOneHasNot) {
+  log_files_ = directory_.path() / "lines";
+  std::filesystem::create_directory(log_files_);
+  auto go_on = directory_.path() / "go_on";
+  FakeServer server(job_of({"printf 'one\\n\\n\\377'; until [ -e " + go_on.string() + " ]; do sleep 0.01; done; echo two"}));
+  run(server, [&] {
+    until("a line is there to be shipped", [&] { return lines_of_log().size() > 5; });
+    EXPECT_EQ(server.log(), "") << "it is another's to ship";
+    std::ofstream(go_on) << "";
+  });
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.log(), "one\n\n\377two\n");
+  EXPECT_EQ(server.finished()->log_bytes, 10);
+  EXPECT_EQ(lines_of_log(), server.log());
+}
+
+TEST_F(SidecarTest, ShipsTheLogItselfWhereItCannotBeLeft) {
+  log_files_ = directory_.path() / "nowhere";
+  FakeServer server(job_of({"echo hello"}));
+  run(server);
+  EXPECT_EQ(server.log(), "hello\n");
 }
 
 TEST_F(SidecarTest, SubmodulesAreAStepOfOursThatTheServerDoesNotCount) {
