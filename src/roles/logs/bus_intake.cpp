@@ -161,7 +161,7 @@ Task<Result<LogEnd>> BusIntake::complete(AttemptId attempt, std::int64_t log_byt
       CO_TRY(co_await publish(attempt, log_mark(log_bytes, now)));
       marked = now;
     }
-    auto due = asked + pause;
+    auto due = std::min(asked + pause, began + log_complete_limit);
     if (now < due && co_await log->moved.wait(clock_, due)) continue;
     asked = clock_.now();
     pause = std::min(2 * pause, last_question);

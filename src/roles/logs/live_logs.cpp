@@ -85,14 +85,12 @@ Task<Result<std::shared_ptr<LiveLogs::Tail>>> LiveLogs::watch(AttemptId attempt)
     co_return at->second;
   }
   CO_TRY_ASSIGN(auto durable, co_await chunks_.end(attempt));
-  auto& tail = tails_[attempt];
-  if (!tail) {
-    tail = std::make_shared<Tail>();
-    tail->durable = durable;
-    tail->heard = clock_.now();
-    if (listeners_) listeners_->spawn(follow(attempt, tail));
-  }
-  tail->touched = clock_.now();
+  auto [at, first] = tails_.try_emplace(attempt);
+  if (!first) co_return at->second;
+  auto tail = at->second = std::make_shared<Tail>();
+  tail->durable = durable;
+  tail->heard = tail->touched = clock_.now();
+  if (listeners_) listeners_->spawn(follow(attempt, tail));
   co_return tail;
 }
 
