@@ -19,7 +19,7 @@ struct RunnerSpec {
   AttemptId attempt;
   Fence fence;
   std::string boot_token;    // single use; the only thing the runner is born with
-  std::string api_url;       // where it trades the token
+  std::string api_url;       // where it trades the token; gateways to one server, separated by commas
   std::string image;         // "host", "oci:PATH[:TAG]" or a directory
   std::int64_t cpu_milli = 1000;
   std::int64_t memory_bytes = 0;

@@ -99,7 +99,7 @@ class BusIntake final : public LogIntake {
   std::map<AttemptId, Time> watched_;           // until when
   std::map<AttemptId, Live> live_;
   std::size_t live_pending_ = 0;
-  LogLines notices_;
+  LineBatches notices_;
   Signal to_send_;
   std::set<AttemptId> moved_on_;                // their next is to be noted in the cache
   std::set<AttemptId> gone_back_;               // … and to be removed

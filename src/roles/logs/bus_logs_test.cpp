@@ -38,6 +38,7 @@ class TestBus final : public Bus {
     co_return co_await inner_->publish(topic, std::move(messages));
   }
   std::unique_ptr<Subscription> subscribe(std::string_view topic, std::string_view group) override { return inner_->subscribe(topic, group); }
+  Task<Result<void>> ping() override { return inner_->ping(); }
 
   bool away = false;
   int loses = 0;                      // so many calls to come are acknowledged and lost
@@ -558,7 +559,7 @@ TEST(LogWire, LinesAreReadAsTheyWereWritten) {
 }
 
 TEST(LogWire, LinesAreCollectedIntoMessages) {
-  LogLines lines;
+  LineBatches lines;
   std::string line(100, 'x');
   for (std::size_t i = 0; i < max_log_lines_bytes / 100; ++i) lines.add(line);
   lines.add(std::string(max_log_lines_bytes % 100, 'x'));

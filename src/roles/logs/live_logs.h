@@ -79,7 +79,7 @@ class LiveLogs final : public LogReader {
   Loop loop_;
   Scope* listeners_ = nullptr;         // while run() runs
   std::map<AttemptId, std::shared_ptr<Tail>> tails_;
-  LogLines watches_;
+  LineBatches watches_;
   Signal to_send_;
 };
 

@@ -93,7 +93,7 @@ class LogAggregator final {
   std::size_t flushing_ = 0;
   Signal flushed_;
   std::map<AttemptId, Time> gaps_;            // when one was last spoken of
-  LogLines notices_;
+  LineBatches notices_;
   Signal to_send_;
   Time complained_{};
 };

@@ -112,7 +112,7 @@ std::vector<LogWatch> watches_from(std::string_view lines) {
   return out;
 }
 
-void LogLines::add(std::string line) {
+void LineBatches::add(std::string line) {
   if (messages_.empty() || messages_.back().size() + line.size() > max_log_lines_bytes) messages_.emplace_back();
   messages_.back() += line;
 }

@@ -60,7 +60,7 @@ std::vector<LogNotice> notices_from(std::string_view lines);
 std::vector<LogWatch> watches_from(std::string_view lines);
 
 /// Lines, collected into messages.
-class LogLines final {
+class LineBatches final {
  public:
   void add(std::string line);
   bool empty() const { return messages_.empty(); }

@@ -24,11 +24,27 @@ std::string_view text_of(const Sha256& digest) { return {reinterpret_cast<const 
 
 }  // namespace
 
-RunnerApi::RunnerApi(http::Client& client, Clock& clock, Entropy& entropy, std::string url, AttemptId attempt, RetryLimits limits)
-    : client_(client), clock_(clock), entropy_(entropy), base_(std::move(url)), limits_(limits) {
-  while (base_.ends_with('/')) base_.pop_back();
-  if (base_.starts_with("unix:")) base_ += ":";
-  base_ += "/runner/v1/attempts/" + attempt.str();
+RunnerApi::RunnerApi(http::Client& client, Clock& clock, Entropy& entropy, std::string_view urls, AttemptId attempt, RetryLimits limits)
+    : client_(client), clock_(clock), entropy_(entropy), limits_(limits) {
+  while (!urls.empty() || bases_.empty()) {
+    auto end = std::min(urls.find(','), urls.size());
+    std::string base(urls.substr(0, end));
+    urls.remove_prefix(std::min(end + 1, urls.size()));
+    while (base.ends_with('/')) base.pop_back();
+    if (base.starts_with("unix:")) base += ":";
+    bases_.push_back(base + "/runner/v1/attempts/" + attempt.str());
+  }
+}
+
+/// After a gateway did not answer: true when there is another that has not failed since one last worked.
+bool RunnerApi::try_next(std::size_t failed) {
+  if (failed == current_) {
+    current_ = (current_ + 1) % bases_.size();
+    ++failed_in_a_row_;
+  }
+  if (failed_in_a_row_ < bases_.size()) return true;
+  failed_in_a_row_ = 0;
+  return false;
 }
 
 void RunnerApi::identify(std::string attempt_token, Fence fence) {
@@ -39,7 +55,7 @@ void RunnerApi::identify(std::string attempt_token, Fence fence) {
 http::ClientRequest RunnerApi::request(std::string method, std::string path, std::string body) const {
   http::ClientRequest r;
   r.method = std::move(method);
-  r.url = base_ + path;
+  r.url = bases_[current_] + path;
   r.deadline = clock_.now() + limits_.call_limit;
   r.headers.add("Content-Type", "application/json");
   if (!token_.empty()) {
@@ -65,10 +81,16 @@ Task<Result<void>> RunnerApi::pause(int failures, Time give_up, const Error& las
 Task<Result<http::ClientResponse>> RunnerApi::call(MakeRequest make) {
   auto give_up = clock_.now() + limits_.give_up_after;
   for (int failures = 0;; ++failures) {
+    auto asked = current_;
     auto answer = co_await client_.send(make());
-    if (answer && answer->ok()) co_return answer;
+    if (answer && answer->ok()) {
+      failed_in_a_row_ = 0;
+      co_return answer;
+    }
     auto error = answer ? error_in(*answer) : answer.error();
     if (!is_passing(error.code)) co_return std::unexpected(error);
+    bool another = try_next(asked);
+    if (!answer && another) continue;
     CO_TRY(co_await pause(failures, give_up, error));
   }
 }
@@ -82,13 +104,21 @@ Task<Result<StartAnswer>> RunnerApi::start(StartRequest start) {
 Task<Result<HeartbeatAnswer>> RunnerApi::heartbeat(HeartbeatRequest beat) {
   auto what = request("POST", "/heartbeat", to_json(beat));
   what.deadline += std::chrono::milliseconds(beat.wait_ms);
+  auto asked = current_;
   auto answer = co_await client_.send(std::move(what));
-  if (!answer) co_return fail(Errc::unavailable, answer.error().message);
+  if (!answer) {
+    (void)try_next(asked);
+    co_return fail(Errc::unavailable, answer.error().message);
+  }
   if (!answer->ok()) {
     auto error = error_in(*answer);
-    if (is_passing(error.code)) error.code = Errc::unavailable;
+    if (is_passing(error.code)) {
+      (void)try_next(asked);
+      error.code = Errc::unavailable;
+    }
     co_return std::unexpected(error);
   }
+  failed_in_a_row_ = 0;
   co_return heartbeat_answer_from_json(answer->body);
 }
 
@@ -163,8 +193,10 @@ Task<Result<void>> RunnerApi::download_once(const NeededArtifact& artifact, int 
 Task<Result<void>> RunnerApi::download(NeededArtifact artifact, int fd) {
   auto give_up = clock_.now() + limits_.give_up_after;
   for (int failures = 0;; ++failures) {
+    auto asked = current_;
     auto done = co_await download_once(artifact, fd);
     if (done || !is_passing(done.error().code)) co_return done;
+    (void)try_next(asked);
     CO_TRY(co_await pause(failures, give_up, done.error()));
   }
 }

@@ -1,11 +1,13 @@
 #pragma once
 // The server as a runner sees it (domain/runner/protocol.h). It may be gone for minutes at any time: every call is repeated,
-// with growing pauses, until it is answered or a limit has passed, and each of them may be.
+// with growing pauses, until it is answered or a limit has passed, and each of them may be. There may be several gateways to
+// the same server: when one does not answer, the next is asked at once, and kept to while it does.
 
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "async/task.h"
 #include "base/digest.h"
@@ -28,8 +30,8 @@ struct RetryLimits {
 /// give_up_after. Others are the server's word and final.
 class RunnerApi final {
  public:
-  /// All of them outlive this.
-  RunnerApi(http::Client& client, Clock& clock, Entropy& entropy, std::string url, AttemptId attempt, RetryLimits limits = {});
+  /// All of them outlive this. `urls`: gateways to one server, separated by commas.
+  RunnerApi(http::Client& client, Clock& clock, Entropy& entropy, std::string_view urls, AttemptId attempt, RetryLimits limits = {});
 
   /// Errc::conflict: another runner was first.
   Task<Result<StartAnswer>> start(StartRequest request);
@@ -53,6 +55,7 @@ class RunnerApi final {
  private:
   using MakeRequest = std::function<http::ClientRequest()>;
   Task<Result<http::ClientResponse>> call(MakeRequest make);
+  bool try_next(std::size_t failed);
   Task<Result<void>> download_once(const NeededArtifact& artifact, int fd);
   Task<Result<void>> pause(int failures, Time give_up, const Error& last);
   http::ClientRequest request(std::string method, std::string path, std::string body) const;
@@ -60,7 +63,9 @@ class RunnerApi final {
   http::Client& client_;
   Clock& clock_;
   Entropy& entropy_;
-  std::string base_;          // "http://host/runner/v1/attempts/<id>"
+  std::vector<std::string> bases_;   // "http://host/runner/v1/attempts/<id>"
+  std::size_t current_ = 0;          // of bases_
+  std::size_t failed_in_a_row_ = 0;  // of them
   RetryLimits limits_;
   std::string token_;
   Fence fence_;

@@ -231,7 +231,7 @@ Task<void> Attempt::finish(FinishReport report) {
   report.log_bytes = shipper_.length();
   finishing_ = true;
   auto finished = co_await p_.api.finish(report);
-  while (!finished && finished.error().code == Errc::invalid) {
+  for (int round = 0; round < max_log_resends && !finished && finished.error().code == Errc::invalid; ++round) {
     auto sent = co_await send_log_again();
     if (!sent) finished = std::unexpected(sent.error());
     if (!sent || !*sent) break;
@@ -242,7 +242,8 @@ Task<void> Attempt::finish(FinishReport report) {
   news_.notify();
 }
 
-/// A server that was restarted between the log's last byte and the report has less of it than it said. False: it has all.
+/// A server that was restarted between the log's last byte and the report, or a bus that was, has less of it than was said.
+/// False: it has all.
 Task<Result<bool>> Attempt::send_log_again() {
   CO_TRY_ASSIGN(bool lacks, co_await shipper_.lacks());
   if (lacks) CO_TRY(co_await shipper_.run());

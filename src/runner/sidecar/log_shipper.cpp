@@ -32,6 +32,7 @@ Task<Result<void>> LogShipper::run() {
       CO_TRY(co_await ship(std::move(batch)));
       if (!ended) co_await over_.wait(clock_, clock_.now() + log_ship_interval);
     } else if (!ended) {
+      CO_TRY(co_await ask_when_in_doubt());
       co_await wake_.wait(clock_, clock_.now() + log_look_interval);
     } else if (lines_) {
       CO_TRY(co_await take_over());
@@ -44,16 +45,33 @@ Task<Result<void>> LogShipper::run() {
 /// What the other shipper has not brought is ours to bring; what both bring is taken once.
 Task<Result<void>> LogShipper::take_over() {
   lines_.reset();
-  CO_TRY(co_await lacks());
+  CO_TRY(co_await ask());
+  co_return Result<void>{};
+}
+
+/// What does the server want next? The file goes back to it if that was sent before.
+Task<Result<void>> LogShipper::ask() {
+  CO_TRY_ASSIGN(auto answer, co_await api_.logs({}));
+  answered_ = clock_.now();
+  durable(answer.durable);
+  if (answer.next < file_.position()) CO_TRY(file_.rewind(answer.next));
   co_return Result<void>{};
 }
 
 Task<Result<bool>> LogShipper::lacks() {
-  CO_TRY_ASSIGN(auto answer, co_await api_.logs({}));
-  durable(answer.durable);
-  if (answer.next >= file_.position()) co_return false;
-  CO_TRY(file_.rewind(answer.next));
+  auto sent = file_.position();
+  CO_TRY(co_await ask());
+  if (durable_ >= sent) co_return false;
+  // Another gateway may not know yet what is missing: from what is durable on, nothing can be.
+  if (file_.position() == sent) CO_TRY(file_.rewind(durable_));
   co_return true;
+}
+
+/// A log that has fallen silent: were its last bytes lost, nothing else would tell.
+Task<Result<void>> LogShipper::ask_when_in_doubt() {
+  bool in_doubt = !lines_ && durable_ < file_.position() && clock_.now() - answered_ >= log_doubt_interval;
+  if (in_doubt) CO_TRY(co_await ask());
+  co_return Result<void>{};
 }
 
 Task<Result<void>> LogShipper::ship(LogBatch batch) {
@@ -65,6 +83,7 @@ Task<Result<void>> LogShipper::ship(LogBatch batch) {
   }
   auto before = durable_;
   CO_TRY_ASSIGN(auto answer, co_await api_.logs(std::move(batch.frames)));
+  answered_ = clock_.now();
   durable(answer.durable);
   bool progress = answer.next > batch.begin || durable_ > before;
   refused_ = progress ? 0 : refused_ + 1;

@@ -1,7 +1,7 @@
 #pragma once
-// Brings the log from the file to the server as it grows. The server says what it wants next: after it was restarted that may
-// lie behind what was sent. It keeps the last bytes in memory until the attempt's end is stored with them, so they can be
-// missing even then: lacks().
+// Brings the log from the file to the server as it grows. The server says what it wants next: after it was restarted, or lost
+// something on its way to storage, that may lie behind what was sent. That can turn out as late as with the attempt's end:
+// lacks().
 //
 // Where another shipper brings it (LogLines), ours only writes the lines for that one, until the log's end: then it brings what is
 // not there yet.
@@ -18,6 +18,9 @@ namespace mayfly {
 
 inline constexpr Duration log_ship_interval = std::chrono::milliseconds(20);   // between requests while much is said
 inline constexpr Duration log_look_interval = std::chrono::seconds(1);         // in case nobody tells of a write
+inline constexpr Duration log_bytes_at_risk = std::chrono::milliseconds(250);  // said and not shipped yet: what a dead machine may cost
+static_assert(log_ship_interval <= log_bytes_at_risk);
+inline constexpr Duration log_doubt_interval = std::chrono::seconds(8);        // nothing said, and not all durable: then it asks what is missing
 
 class LogShipper final {
  public:
@@ -35,7 +38,8 @@ class LogShipper final {
 
   /// Returns when end() was called and the server has all of it. Errors: those of RunnerApi::logs and LogFile::next.
   Task<Result<void>> run();
-  /// After run(): does the server lack what it had? Then run() again.
+  /// After run(), when the server says that it has not got all: goes back to what it wants, or to what is durable. Then run()
+  /// again. False: all is durable.
   Task<Result<bool>> lacks();
 
   /// The log's length, once run() has returned.
@@ -44,6 +48,8 @@ class LogShipper final {
  private:
   Task<Result<void>> ship(LogBatch batch);
   Task<Result<void>> take_over();
+  Task<Result<void>> ask();
+  Task<Result<void>> ask_when_in_doubt();
 
   RunnerApi& api_;
   LogFile& file_;
@@ -54,6 +60,7 @@ class LogShipper final {
   std::int64_t durable_ = 0;
   std::optional<LogLines> lines_;   // while another shipper brings the log
   int refused_ = 0;              // answers in a row that brought us nothing
+  Time answered_{};              // when the server last said what it wants
 };
 
 }  // namespace mayfly

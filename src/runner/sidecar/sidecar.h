@@ -22,6 +22,7 @@ namespace mayfly {
 
 inline constexpr Duration init_patience = std::chrono::seconds(15);      // over all limits init keeps itself, before it is killed
 inline constexpr Duration exit_patience = std::chrono::seconds(10);      // from init's last word to the end of the sandbox
+inline constexpr int max_log_resends = 16;                                 // after a report that was refused because the log is not all there
 inline constexpr Duration default_cancel_grace = std::chrono::seconds(5);   // of a cancel that names none
 
 using LaunchSandbox = std::function<Task<Result<std::unique_ptr<Sandbox>>>(Loop, SandboxSpec)>;

@@ -86,6 +86,7 @@ class SidecarTest : public testing::Test {
   bool launch_fails_ = false;
   std::string log_files_;
   std::string head_;
+  std::string urls_;
   bool launched_ = false;
 
  private:
@@ -98,7 +99,7 @@ class SidecarTest : public testing::Test {
     RunnerSpec runner;
     runner.attempt = make_id<AttemptId>(clock, entropy);
     runner.boot_token = "boot-token";
-    RunnerApi api(client, clock, entropy, server.url(), runner.attempt, limits);
+    RunnerApi api(client, clock, entropy, urls_.empty() ? server.url() : urls_, runner.attempt, limits);
     SidecarSpec spec{.runner = runner, .sandbox = {.attempt = runner.attempt, .image = "host", .attempt_dir = directory_.path(), .init_path = MAYFLY_INIT}, .runner_id = "me", .log_files = log_files_};
     auto launch = [&](Loop, SandboxSpec what) -> Task<Result<std::unique_ptr<Sandbox>>> {
       launched_ = true;
@@ -276,6 +277,55 @@ TEST_F(SidecarTest, LivesThroughAServerThatIsAwayForAWhileAndForgets) {
   for (int i = 1; expected.size() + 5 < server.log().size(); ++i) expected += "line " + std::to_string(i) + "\n";
   EXPECT_EQ(server.log(), expected + "last\n");
   EXPECT_GT(server.rewinds(), 0);
+}
+
+TEST_F(SidecarTest, GoesToAnotherGatewayWhenOneDoesNotAnswer) {
+  FakeServer server(job_of({"i=0; while ! [ -e stop ]; do i=$((i+1)); echo line $i; sleep 0.002; done; echo last"}));
+  server.second_up();
+  urls_ = server.url() + "/," + server.second_url();
+  auto began = std::chrono::steady_clock::now();
+  run(server, [&] {
+    server.wait_for_log("line 20\n");
+    server.down();
+    server.wait_for_log("line 200\n");
+    server.up();
+    server.second_down();
+    server.wait_for_log("line 400\n");
+    std::ofstream(workspace() / "stop");
+  }, {.first_pause = 3s, .longest_pause = 5s});
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 3s) << "it does not pause while there is another";
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::success);
+  EXPECT_EQ(report->log_bytes, static_cast<std::int64_t>(server.log().size()));
+  EXPECT_TRUE(server.log().ends_with("last\n"));
+}
+
+TEST_F(SidecarTest, ADeadMachineCostsAQuarterOfASecondOfLog) {
+  FakeServer server(job_of({"i=0; while ! [ -e stop ]; do echo $(date +%s%3N); sleep 0.01; done"}));
+  std::vector<std::int64_t> late;
+  run(server, [&] {
+    server.wait_for_log("\n");
+    for (int look = 0; look < 20; ++look, std::this_thread::sleep_for(20ms)) {
+      auto log = server.log();
+      auto end = log.rfind('\n'), begin = log.rfind('\n', end - 1);
+      auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+      late.push_back(now - std::stoll(log.substr(begin + 1, end - begin - 1)));
+    }
+    std::ofstream(workspace() / "stop");
+  });
+  std::ranges::sort(late);
+  EXPECT_LE(late[late.size() / 2], log_bytes_at_risk / 1ms) << "what the server has is at most so old";
+}
+
+TEST_F(SidecarTest, ALogThatFellSilentIsAskedFor) {
+  FakeServer server(job_of({"echo once; while ! [ -e stop ]; do sleep 0.01; done"}));
+  server.lose_when_silent();
+  run(server, [&] {
+    server.wait_for_log("once\n");
+    std::ofstream(workspace() / "stop");
+  });
+  EXPECT_EQ(server.log(), "once\n");
 }
 
 TEST_F(SidecarTest, SendsTheLogAgainToAServerThatForgotItAtTheEnd) {

@@ -33,6 +33,11 @@ class FakeServer final {
   // What the test arranges.
   void up() { server_ = std::make_unique<http::testing_support::TestServer>(router_, http::ServerOptions{}, address_); address_ = server_->address(); }
   void down() { server_.reset(); }
+  /// A second gateway to the same server.
+  void second_up() { second_ = std::make_unique<http::testing_support::TestServer>(router_, http::ServerOptions{}, "127.0.0.1:0"); }
+  void second_down() { second_.reset(); }
+  /// Says of the log's end, once, that it has it, and loses it on the way to storage.
+  void lose_when_silent() { with([&] { lose_ = true; }); }
   /// As a server that was killed: log bytes that were not durable are not there any more.
   void forget() { with([&] { log_.resize(static_cast<std::size_t>(durable_)); }); }
   void forget_at_finish() { with([&] { forget_at_finish_ = true; }); }
@@ -50,6 +55,7 @@ class FakeServer final {
 
   // What it has seen.
   std::string url() const { return "http://" + address_; }
+  std::string second_url() const { return "http://" + second_->address(); }
   std::string log() { return with([&] { return log_; }); }
   std::optional<FinishReport> finished() { return with([&] { return finished_; }); }
   int finishes() { return with([&] { return finishes_; }); }
@@ -145,6 +151,11 @@ class FakeServer final {
       if (end > size) log_ += got->frame.text.substr(static_cast<std::size_t>(size - begin));
     }
     auto size = static_cast<std::int64_t>(log_.size());
+    if (lose_ && size > 0 && !r.body.empty()) {
+      lose_ = false;
+      log_.clear();
+      return http::json_response(200, to_json(LogsAnswer{.next = size, .durable = 0}));
+    }
     if (eager_) durable_ = size;
     return http::json_response(200, to_json(LogsAnswer{.next = size, .durable = durable_}));
   }
@@ -196,10 +207,10 @@ class FakeServer final {
   RunnerJob job_;
   http::Router router_;
   std::string address_ = "127.0.0.1:0";
-  std::unique_ptr<http::testing_support::TestServer> server_;
+  std::unique_ptr<http::testing_support::TestServer> server_, second_;
 
   std::mutex mutex_;
-  bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false, hold_downloads_ = false, forget_at_finish_ = false;
+  bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false, hold_downloads_ = false, forget_at_finish_ = false, lose_ = false;
   std::int64_t grace_ms_ = 0, durable_ = 0;
   int stumbles_ = 0, finishes_ = 0, rewinds_ = 0, downloads_asked_ = 0;
   std::string runner_, boot_token_, log_;
