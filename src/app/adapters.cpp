@@ -3,8 +3,12 @@
 #include <filesystem>
 
 #include "adapters/files/blobs.h"
+#include "adapters/kafka/bus.h"
 #include "adapters/memory/bus.h"
 #include "adapters/memory/cache.h"
+#include "adapters/postgres/postgres.h"
+#include "adapters/redis/cache.h"
+#include "adapters/s3/blobs.h"
 #include "adapters/sandbox/sandbox_executor.h"
 #include "adapters/sealed/key.h"
 #include "adapters/sealed/secrets.h"
@@ -50,6 +54,29 @@ Result<std::unique_ptr<Adapters>> open_embedded(Loop loop, const std::string& da
   a->cache = make_memory_cache(a->clock);
   TRY_ASSIGN(a->blobs, open_file_blobs(a->dir->file("blobs"), *a->offload));
   TRY_ASSIGN(auto sealing, SealingKey::load_or_make(a->dir->file("sealing.key"), a->entropy));
+  a->secrets = make_sealed_secrets(*a->db, a->clock, a->entropy, std::move(sealing));
+  a->forge = std::make_unique<GitForge>(*a->offload, a->dir->file("mirrors"));
+  return a;
+}
+
+Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& config) {
+  auto a = std::make_unique<Adapters>(loop);
+  TRY_ASSIGN(a->dir, DataDir::open(config.data_dir));
+  a->token = config.owner_token;
+  a->offload = make_thread_offload(offload_threads);
+  a->identity = std::make_unique<RunnerIdentity>(config.runner_key);
+  TRY_ASSIGN(a->db, open_postgres(loop, a->clock, {.url = config.database}, schema()));
+  TRY_ASSIGN(a->bus, make_kafka_bus(loop, a->clock, {.brokers = config.kafka.brokers, .topic_prefix = config.kafka.topic_prefix,
+                                                     .partitions = config.kafka.partitions, .replication = config.kafka.replication}));
+  TRY_ASSIGN(a->cache, make_redis_cache(loop, a->clock, {.url = config.redis}));
+  a->http = std::make_unique<http::Client>(loop);
+  auto& s3 = config.s3;
+  TRY_ASSIGN(auto blobs, make_s3_blobs(loop, *a->http, a->clock, a->entropy,
+                                       {.endpoint = s3.endpoint, .public_endpoint = s3.public_endpoint, .region = s3.region, .bucket = s3.bucket,
+                                        .access_key = s3.access_key, .secret_key = s3.secret_key, .key_prefix = s3.prefix}));
+  a->upkeep.push_back([store = blobs.get()] { return store->run(); });
+  a->blobs = std::move(blobs);
+  TRY_ASSIGN(auto sealing, SealingKey::load(config.sealing_key_file));
   a->secrets = make_sealed_secrets(*a->db, a->clock, a->entropy, std::move(sealing));
   a->forge = std::make_unique<GitForge>(*a->offload, a->dir->file("mirrors"));
   return a;

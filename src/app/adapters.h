@@ -1,6 +1,7 @@
 #pragma once
 // The ports of one process, opened. Which adapters stand behind them is decided here and nowhere else.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "adapters/system/system_entropy.h"
 #include "app/config.h"
 #include "app/data_dir.h"
+#include "net/client.h"
 #include "ports/blobs.h"
 #include "ports/bus.h"
 #include "ports/cache.h"
@@ -31,11 +33,13 @@ struct Adapters {
   std::unique_ptr<Database> db;
   std::unique_ptr<Bus> bus;
   std::unique_ptr<Cache> cache;
+  std::unique_ptr<http::Client> http;
   std::unique_ptr<Blobs> blobs;
   std::unique_ptr<Secrets> secrets;
   std::unique_ptr<GitForge> forge;
   std::unique_ptr<RunnerIdentity> identity;
   std::string token;                       // an owner's
+  std::vector<std::function<Task<void>()>> upkeep;   // what adapters do besides being called, until canceled
 };
 
 /// SQLite, files and this process's memory, all in one directory.

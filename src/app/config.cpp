@@ -64,13 +64,14 @@ constexpr Key keys[] = {
     {"kafka.partitions", [](NodeConfig& c, const std::string& v) { return take_number(c.kafka.partitions, v, 1, max_partitions); }},
     {"kafka.replication", [](NodeConfig& c, const std::string& v) { return take_number(c.kafka.replication, v, 1, 9); }},
     {"s3.endpoint", MAYFLY_TEXT(s3.endpoint)},
+    {"s3.public_endpoint", MAYFLY_TEXT(s3.public_endpoint)},
     {"s3.region", MAYFLY_TEXT(s3.region)},
     {"s3.bucket", MAYFLY_TEXT(s3.bucket)},
     {"s3.prefix", MAYFLY_TEXT(s3.prefix)},
     {"s3.access_key", MAYFLY_TEXT(s3.access_key)},
     {"s3.secret_key", MAYFLY_TEXT(s3.secret_key)},
     {"runner_key", MAYFLY_TEXT(runner_key)},
-    {"sealing_key", MAYFLY_TEXT(sealing_key)},
+    {"sealing_key_file", MAYFLY_TEXT(sealing_key_file)},
     {"owner_token", MAYFLY_TEXT(owner_token)},
 };
 #undef MAYFLY_TEXT
@@ -248,7 +249,7 @@ Result<void> check_config(const NodeConfig& config) {
   need("s3.access_key", config.s3.access_key);
   need("s3.secret_key", config.s3.secret_key);
   need("runner_key", config.runner_key);
-  need("sealing_key", config.sealing_key);
+  need("sealing_key_file", config.sealing_key_file);
   if (config.has("gateway")) need("owner_token", config.owner_token);
   if (config.has("runners") && config.pools.empty()) missing.emplace_back("pools");
   for (auto& pool : config.pools)

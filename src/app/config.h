@@ -26,6 +26,7 @@ struct PoolConfig {
 
 struct S3Config {
   std::string endpoint = {};
+  std::string public_endpoint = {};  // as users of signed URLs reach it; empty: endpoint
   std::string region = "us-east-1";
   std::string bucket = "mayfly";
   std::string prefix = {};
@@ -53,7 +54,7 @@ struct NodeConfig {
   KafkaConfig kafka = {};
   S3Config s3 = {};
   std::string runner_key = {};       // the same on every node: signs runners' tokens
-  std::string sealing_key = {};      // the same on every node: 64 hex digits; seals secrets
+  std::string sealing_key_file = {}; // the same 32 bytes on every node: seals secrets
   std::string owner_token = {};      // an owner's token, made when it is not known yet
   std::vector<PoolConfig> pools = {};
 

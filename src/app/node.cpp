@@ -124,6 +124,7 @@ void Node::start_roles(Scope& roles) {
   auto lease = [&](std::string name) -> Lease& {
     return *leases_.emplace_back(std::make_unique<Lease>(*a.db, a.clock, a.loop, std::move(name), options_.name));
   };
+  for (auto& upkeep : a.upkeep) roles.spawn(upkeep());
   roles.spawn(builds_->relay());
   if (has("gateway")) {
     roles.spawn(attempts_->run());

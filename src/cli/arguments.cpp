@@ -26,6 +26,7 @@ class Grammar final {
                 "  mayfly trigger web --follow\n\n"
                 "Exit codes: 0 done, 1 the build or check failed, 2 used wrongly, 3 the server could not be reached.");
     up();
+    serve();
     project();
     trigger();
     builds();
@@ -110,6 +111,17 @@ class Grammar final {
     sub.add_option("--log-level", up_.log_level, "debug, info, warn or error")
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
         ->capture_default_str();
+  }
+
+  void serve() {
+    auto& sub = command(app_, "serve", "Run some roles over PostgreSQL, Kafka, Redis and S3", serve_,
+                        "mayfly serve --config mayfly.yaml --roles gateway,builds");
+    sub.add_option("--config", serve_.config_file, "The configuration; every key also as MAYFLY_… in the environment")
+        ->type_name("FILE")->check(CLI::ExistingFile);
+    sub.add_option("--roles", serve_.roles, "gateway, builds, scheduler, runners, logs; some of them with commas between (else as configured)")
+        ->type_name("ROLES");
+    sub.add_option("--listen", serve_.listen, "Address to serve: HOST:PORT or unix:PATH (else as configured)");
+    sub.add_flag("--check", serve_.check, "Only say whether the configuration can be used");
   }
 
   void project() {
@@ -308,6 +320,7 @@ class Grammar final {
   CLI::App app_;
   Invocation invocation_;
   UpOptions up_;
+  ServeOptions serve_;
   ProjectAdd project_add_;
   ProjectList project_list_;
   Trigger trigger_;

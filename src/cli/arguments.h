@@ -111,7 +111,7 @@ struct RunHere {
 };
 struct Version {};
 
-using Command = std::variant<UpOptions, ProjectAdd, ProjectList, Trigger, Builds, ShowBuild, Logs, Cancel, Retry, ListArtifacts, GetArtifact,
+using Command = std::variant<UpOptions, ServeOptions, ProjectAdd, ProjectList, Trigger, Builds, ShowBuild, Logs, Cancel, Retry, ListArtifacts, GetArtifact,
                              SecretSet, SecretList, SecretRemove, TokenCreate, Lint, ShowPlan, RunHere, Version>;
 
 struct Invocation {

@@ -26,7 +26,7 @@ Usage refused(std::vector<std::string> arguments) {
 }
 
 const std::vector<std::vector<std::string>> every_command{
-    {"up"},        {"project", "add"}, {"project", "list"},     {"trigger"},       {"builds"},         {"build"},
+    {"up"}, {"serve"},       {"project", "add"}, {"project", "list"},     {"trigger"},       {"builds"},         {"build"},
     {"logs"},      {"cancel"},         {"retry"},               {"artifacts"},     {"artifacts", "get"}, {"secret", "set"},
     {"secret", "list"}, {"secret", "rm"}, {"token", "create"}, {"lint"},           {"plan"}, {"run"}, {"version"}};
 

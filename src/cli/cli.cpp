@@ -36,6 +36,7 @@ struct Dispatch {
   const Invocation& invocation;
 
   int operator()(const UpOptions& options) const { return programs.up(options); }
+  int operator()(const ServeOptions& options) const { return programs.serve(options); }
   int operator()(const Version&) const {
     world.console.out(invocation.json ? "{\"version\":\"" MAYFLY_VERSION "\"}\n" : "mayfly " MAYFLY_VERSION "\n");
     return done;

@@ -24,6 +24,14 @@ struct UpOptions {
   std::string log_level = "info";          // debug | info | warn | error
 };
 
+/// `mayfly serve`. Every key of the file may also be a variable of the environment: see docs/configuration.md.
+struct ServeOptions {
+  std::string config_file = {};            // may be empty: everything is in the environment
+  std::string roles = {};                  // separated by commas; empty: as configured
+  std::string listen = {};                 // empty: as configured
+  bool check = false;                      // only say whether the configuration can be used
+};
+
 namespace cli {
 
 struct World;
@@ -58,6 +66,7 @@ struct LocalOptions {
 /// What the app layer does for commands; each returns the process's exit code.
 struct Programs {
   std::function<int(UpOptions)> up = {};
+  std::function<int(ServeOptions)> serve = {};
   /// Starts a server, runs `use` beside it and stops the server again.
   std::function<int(LocalOptions, std::function<Task<int>(Loop, LocalServer&)> use)> with_server = {};
 };

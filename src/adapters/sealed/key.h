@@ -19,6 +19,8 @@ class SealingKey final {
   /// Reads the file, or makes it (mode 0600, durable, never over an existing one). Errc::forbidden: others may read it;
   /// Errc::corrupt: it is no key; Errc::unavailable: it cannot be read or made.
   static Result<SealingKey> load_or_make(const std::string& file, Entropy& entropy);
+  /// The same without making one: for a key that several machines share. Errc::not_found.
+  static Result<SealingKey> load(const std::string& file);
 
   std::span<std::uint8_t, bytes> span() const { return std::span<std::uint8_t, bytes>(memory_.get(), bytes); }
 
@@ -28,7 +30,6 @@ class SealingKey final {
   };
   explicit SealingKey(std::uint8_t* memory) : memory_(memory) {}
   static Result<SealingKey> empty();
-  static Result<SealingKey> load(const std::string& file);
   static Result<void> make(const std::string& file, Entropy& entropy);
 
   std::unique_ptr<std::uint8_t, Free> memory_;
