@@ -52,25 +52,50 @@ Result<void> Node::open_roles() {
   if (options_.runner_url.empty()) options_.runner_url = options_.public_url;
   builds_ = std::make_unique<Builds>(*a.db, *a.bus, *a.cache, a.clock, a.entropy);
   builds_->on_change([this](const BuildState& state, const Effects& effects) { count_change(metrics_, state, effects); });
-  logs_ = std::make_unique<LogStore>(*a.db, *a.blobs, a.clock);
+  open_logs();
   artifacts_ = std::make_unique<ArtifactStore>(*a.db, *a.blobs, a.clock, a.entropy);
-  attempts_ = std::make_unique<Attempts>(*a.db, *builds_, *logs_, *artifacts_, *a.secrets, *a.forge, *a.cache, a.clock, *a.identity, options_.public_url);
+  attempts_ = std::make_unique<Attempts>(*a.db, *builds_, log_intake(), *artifacts_, *a.secrets, *a.forge, *a.cache, a.clock, *a.identity, options_.public_url);
   attempts_->on_first_byte([this](Duration since_start) { metrics_.observe("mayfly_start_latency_seconds", since_start, {{"hop", "first_byte"}}); });
   deliveries_ = std::make_unique<Deliveries>(*a.db, *builds_, *a.bus, *a.forge, *a.secrets, a.clock, a.entropy, a.loop, options_.name);
   deliveries_->on_built([this](Duration since_receipt) { metrics_.observe("mayfly_start_latency_seconds", since_receipt, {{"hop", "plan"}}); });
   reasons_ = std::make_unique<WaitReasons>(*a.cache, a.clock, a.entropy);
   access_ = std::make_unique<Access>(*a.db, a.clock, a.entropy);
-  gateway_ = std::make_unique<Gateway>(GatewayParts{*a.db, *a.cache, *a.secrets, *a.forge, a.clock, a.entropy, *builds_, *deliveries_, *attempts_, *logs_,
-                                                    *artifacts_, *access_, metrics_, *reasons_, options_.public_url, [this] { return ready(); }});
+  gateway_ = std::make_unique<Gateway>(GatewayParts{*a.db, *a.cache, *a.secrets, *a.forge, a.clock, a.entropy, *builds_, *deliveries_, *attempts_, log_reader(),
+                                                    *artifacts_, *access_, metrics_, *reasons_, options_.public_url, [this] { return checks(); }});
   if (has("gateway")) gateway_->add_routes(router_);
   else gateway_->add_probes(router_);
   return {};
 }
 
-Task<Result<void>> Node::ready() {
+void Node::open_logs() {
+  auto& a = *adapters_;
+  if (options_.alone) {
+    log_store_ = std::make_unique<LogStore>(*a.db, *a.blobs, a.clock);
+    return;
+  }
+  bus_intake_ = std::make_unique<BusIntake>(*a.db, *a.bus, *a.cache, a.clock, a.loop);
+  live_logs_ = std::make_unique<LiveLogs>(*a.db, *a.blobs, *a.cache, a.clock, a.loop);
+  if (has("logs")) aggregator_ = std::make_unique<LogAggregator>(*a.db, *a.blobs, *a.bus, *a.cache, a.clock, a.loop);
+}
+
+LogIntake& Node::log_intake() {
+  if (log_store_) return *log_store_;
+  return *bus_intake_;
+}
+
+LogReader& Node::log_reader() {
+  if (log_store_) return *log_store_;
+  return *live_logs_;
+}
+
+Task<std::vector<Check>> Node::checks() {
   constexpr std::string_view probe = "select 1";
-  CO_TRY(co_await adapters_->db->query(statement(probe)));
-  co_return co_await builds_->check_outbox();
+  auto read = co_await adapters_->db->query(statement(probe));
+  Result<void> database;
+  if (!read) database = std::unexpected(read.error());
+  auto bus = co_await adapters_->bus->ping();
+  if (bus) bus = co_await builds_->check_outbox();
+  co_return std::vector<Check>{{"database", std::move(database)}, {"bus", std::move(bus)}};
 }
 
 Task<void> Node::schedule(Leadership leadership) {
@@ -129,13 +154,16 @@ void Node::start_roles(Scope& roles) {
   if (has("gateway")) {
     roles.spawn(attempts_->run());
     roles.spawn(reasons_->run());
-    roles.spawn(logs_->run());
+    if (log_store_) roles.spawn(log_store_->run());
+    if (bus_intake_) roles.spawn(bus_intake_->run());
+    if (live_logs_) roles.spawn(live_logs_->run());
     if (!has("builds")) roles.spawn(deliveries_->tell_others());
   }
   if (has("builds")) {
     roles.spawn(deliveries_->run());
     roles.spawn(keep_house());
   }
+  if (aggregator_) roles.spawn(aggregator_->run());
   if (has("scheduler")) roles.spawn(lead(lease("scheduler"), [this](Leadership leadership) { return schedule(std::move(leadership)); }));
   if (has("runners"))
     for (auto& pool : options_.pools) roles.spawn(lead_pool(lease("pool:" + pool.name), pool));

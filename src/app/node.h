@@ -12,6 +12,9 @@
 #include "roles/common/lease.h"
 #include "roles/common/metrics.h"
 #include "roles/gateway/gateway.h"
+#include "roles/logs/bus_intake.h"
+#include "roles/logs/live_logs.h"
+#include "roles/logs/log_aggregator.h"
 #include "roles/logs/log_store.h"
 
 namespace mayfly {
@@ -42,6 +45,9 @@ class Node final {
  private:
   Node(std::unique_ptr<Adapters> adapters, NodeOptions options);
   Result<void> open_roles();
+  void open_logs();
+  LogIntake& log_intake();
+  LogReader& log_reader();
   bool has(std::string_view role) const;
   void start_roles(Scope& roles);
   Task<void> schedule(Leadership leadership);
@@ -50,7 +56,7 @@ class Node final {
   Task<void> lead_pool(Lease& lease, PoolConfig pool);
   Task<void> keep_house();
   Task<void> make_owner();
-  Task<Result<void>> ready();
+  Task<std::vector<Check>> checks();
 
   std::unique_ptr<Adapters> adapters_;
   NodeOptions options_;
@@ -59,7 +65,10 @@ class Node final {
   std::unique_ptr<http::Server> http_;
   Metrics metrics_;
   std::unique_ptr<Builds> builds_;
-  std::unique_ptr<LogStore> logs_;
+  std::unique_ptr<LogStore> log_store_;       // alone: takes in, stores and shows; else these three do
+  std::unique_ptr<BusIntake> bus_intake_;
+  std::unique_ptr<LiveLogs> live_logs_;
+  std::unique_ptr<LogAggregator> aggregator_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<Attempts> attempts_;
   std::unique_ptr<Deliveries> deliveries_;

@@ -1,12 +1,37 @@
+#include <algorithm>
+#include <ranges>
+
 #include "base/json.h"
 #include "roles/gateway/gateway.h"
 
 namespace mayfly {
 
+namespace {
+
+bool is_named(std::string_view names, std::string_view name) {
+  return std::ranges::any_of(std::views::split(names, ','), [&](auto word) { return std::string_view(word) == name; });
+}
+
+/// `excluded`: names of checks, with commas between, that do not decide.
+http::Response readiness(const std::vector<Check>& checks, std::string_view excluded) {
+  json::object states;
+  std::string wrong;
+  for (auto& check : checks) {
+    states[check.name] = check.state ? std::string("ok") : check.state.error().message;
+    if (!check.state && !is_named(excluded, check.name)) wrong += (wrong.empty() ? "" : "; ") + check.name + ": " + check.state.error().message;
+  }
+  if (wrong.empty()) return http::json_response(200, json::serialize(json::object{{"status", "ready"}, {"checks", std::move(states)}}));
+  auto refusal = http::problem(503, "Service Unavailable", wrong);
+  refusal.headers.set("Retry-After", "1");
+  return refusal;
+}
+
+}  // namespace
+
 void Gateway::add_probes(http::Router& router) {
   router.add("GET", "/healthz", [](http::Request) -> Task<http::Response> { co_return http::json_response(200, R"({"status":"ok"})"); });
-  router.add("GET", "/readyz", [this](http::Request) -> Task<http::Response> {
-    co_return answer(co_await parts_.ready(), [] { return http::json_response(200, R"({"status":"ready"})"); });
+  router.add("GET", "/readyz", [this](http::Request request) -> Task<http::Response> {
+    co_return readiness(co_await parts_.checks(), request.query.get("exclude").value_or(""));
   });
   router.add("GET", "/metrics", [this](http::Request) -> Task<http::Response> {
     co_return http::text_response(200, parts_.metrics.text(), "text/plain; version=0.0.4; charset=utf-8");

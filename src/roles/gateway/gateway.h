@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "net/router.h"
 #include "ports/cache.h"
@@ -20,6 +21,12 @@
 #include "roles/runners/attempts.h"
 
 namespace mayfly {
+
+/// Whether something that this server stands on can be used now.
+struct Check {
+  std::string name;
+  Result<void> state;
+};
 
 /// What the gateway stands on. All of it outlives the gateway.
 struct GatewayParts {
@@ -38,7 +45,7 @@ struct GatewayParts {
   Metrics& metrics;
   WaitReasons& why;
   std::string base_url;                          // how people reach this server
-  std::function<Task<Result<void>>()> ready;     // what /readyz asks
+  std::function<Task<std::vector<Check>>()> checks;   // what /readyz asks
 };
 
 class Gateway final {

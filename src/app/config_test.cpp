@@ -1,0 +1,96 @@
+#include "app/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "support/temp_dir.h"
+
+namespace mayfly {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Environment nothing = [](const std::string&) { return std::nullopt; };
+
+Environment having(std::map<std::string, std::string> variables) {
+  return [variables](const std::string& name) -> std::optional<std::string> {
+    auto at = variables.find(name);
+    return at == variables.end() ? std::nullopt : std::optional(at->second);
+  };
+}
+
+std::string refusal(std::string_view text, const Environment& environment = nothing) {
+  auto config = parse_config("mayfly.yaml", text, environment);
+  return config ? "accepted" : config.error().message;
+}
+
+TEST(Configuration, IsRead) {
+  auto config = parse_config("mayfly.yaml", R"(
+node: a1
+roles: [gateway, logs]
+listen: 0.0.0.0:80
+database: postgresql://mayfly@db/mayfly
+kafka: {brokers: "k1:9092,k2:9092", partitions: 48}
+s3:
+  endpoint: https://s3.example.com
+  access_key: AK
+pools:
+  - {name: big, data_dir: /srv/big, slots: 64, labels: [ssd, arm]}
+  - {name: small, data_dir: /srv/small}
+)", nothing);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->node, "a1");
+  EXPECT_THAT(config->roles, ElementsAre("gateway", "logs"));
+  EXPECT_EQ(config->kafka.brokers, "k1:9092,k2:9092");
+  EXPECT_EQ(config->kafka.partitions, 48);
+  EXPECT_EQ(config->s3.access_key, "AK");
+  EXPECT_EQ(config->s3.bucket, "mayfly");
+  ASSERT_EQ(config->pools.size(), 2u);
+  EXPECT_EQ(config->pools[0].slots, 64);
+  EXPECT_THAT(config->pools[0].labels, ElementsAre("ssd", "arm"));
+}
+
+TEST(Configuration, TheEnvironmentComesFirst) {
+  auto config = parse_config("mayfly.yaml", "redis: redis://file\ns3: {secret_key: file}\n", having({{"MAYFLY_S3_SECRET_KEY", "environment"}, {"MAYFLY_ROLES", "builds"}}));
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->redis, "redis://file");
+  EXPECT_EQ(config->s3.secret_key, "environment");
+  EXPECT_THAT(config->roles, ElementsAre("builds"));
+}
+
+TEST(Configuration, ASecretMayStandInAFile) {
+  TempDir dir;
+  std::ofstream(dir.file("secret")) << "hush\n";
+  auto config = parse_config("mayfly.yaml", "s3: {secret_key_file: " + dir.file("secret") + "}", having({{"MAYFLY_RUNNER_KEY_FILE", dir.file("secret")}}));
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->s3.secret_key, "hush");
+  EXPECT_EQ(config->runner_key, "hush");
+  EXPECT_THAT(refusal("runner_key_file: " + dir.file("none")), HasSubstr("cannot be read"));
+}
+
+TEST(Configuration, EveryMistakeIsSaidWithItsPlace) {
+  auto text = refusal("databse: x\nroles: [gateway, gatway]\nkafka: {partitions: many}\npools: [{nmae: a}]\n");
+  EXPECT_THAT(text, HasSubstr("mayfly.yaml:1:1: 'databse' is no key"));
+  EXPECT_THAT(text, HasSubstr("did you mean 'database'?"));
+  EXPECT_THAT(text, HasSubstr("mayfly.yaml:2:8: roles: 'gatway' is no role"));
+  EXPECT_THAT(text, HasSubstr("mayfly.yaml:3:21: kafka.partitions: a number between 1 and 1000, not 'many'"));
+  EXPECT_THAT(text, HasSubstr("mayfly.yaml:4:10: 'nmae' is no key of a pool"));
+  EXPECT_THAT(refusal("pools: [{name: a}, {name: a}]"), HasSubstr("two pools named 'a'"));
+  EXPECT_THAT(refusal("just text"), HasSubstr("a configuration is a map of keys"));
+  EXPECT_THAT(refusal("", having({{"MAYFLY_KAFKA_PARTITIONS", "0"}})), HasSubstr("MAYFLY_KAFKA_PARTITIONS: a number between 1 and 1000"));
+}
+
+TEST(Configuration, WhatTheRolesNeedIsMissedByName) {
+  auto config = parse_config("mayfly.yaml", "database: postgresql://x\nroles: [runners]", nothing);
+  auto checked = check_config(*config);
+  ASSERT_FALSE(checked);
+  EXPECT_THAT(checked.error().message, HasSubstr("kafka.brokers"));
+  EXPECT_THAT(checked.error().message, HasSubstr("pools"));
+  EXPECT_THAT(checked.error().message, testing::Not(HasSubstr("owner_token")));
+}
+
+}  // namespace
+}  // namespace mayfly
