@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "adapters/sqlite/sqlite.h"
+#include "async/signal.h"
 #include "roles/schema.h"
 #include "support/run.h"
 #include "support/virtual_clock.h"
