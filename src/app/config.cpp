@@ -132,7 +132,7 @@ class Reader {
   }
 
  private:
-  void wrong(const Node& at, std::string message, std::string hint = {}) { problems_.add(file_, at.at, std::move(message), std::move(hint)); }
+  void wrong(const YamlNode& at, std::string message, std::string hint = {}) { problems_.add(file_, at.at, std::move(message), std::move(hint)); }
 
   void complain(Mark at, const std::string& what, const std::string& message) {
     if (!message.empty()) problems_.add(file_, at, what + ": " + message);
@@ -143,11 +143,11 @@ class Reader {
     complain(at, std::string(key.name), value ? key.take(config_, *value) : "the file '" + path + "' cannot be read");
   }
 
-  void read_section(const std::string& section, const Node& map) {
+  void read_section(const std::string& section, const YamlNode& map) {
     for (auto& [key, value] : map.entries) read_value(*key, section + "." + key->text, *value);
   }
 
-  void read_value(const Node& at, const std::string& name, const Node& value) {
+  void read_value(const YamlNode& at, const std::string& name, const YamlNode& value) {
     auto* key = find_key(name);
     bool in_file = !key && name.ends_with(file_suffix);
     if (in_file) key = find_key(std::string_view(name).substr(0, name.size() - file_suffix.size()));
@@ -162,13 +162,13 @@ class Reader {
     complain(value.at, name, key->take(config_, value.text));
   }
 
-  void unknown(const Node& at, const std::string& name) {
+  void unknown(const YamlNode& at, const std::string& name) {
     std::vector<std::string_view> known{"pools"};
     for (auto& key : keys) known.push_back(key.name);
     wrong(at, "'" + name + "' is no key", suggestion(name, known));
   }
 
-  void read_pools(const Node& list) {
+  void read_pools(const YamlNode& list) {
     if (!list.is_list()) return wrong(list, "pools: a list, not " + std::string(list.describe()));
     for (auto* item : list.items) {
       if (!item->is_map()) {
@@ -183,7 +183,7 @@ class Reader {
     }
   }
 
-  void read_pool_value(PoolConfig& pool, const Node& key, const Node& value) {
+  void read_pool_value(PoolConfig& pool, const YamlNode& key, const YamlNode& value) {
     auto texts = [&]() -> std::vector<std::string> {
       std::vector<std::string> out;
       for (auto* item : value.items) out.push_back(item->text);

@@ -20,7 +20,7 @@ class Checker {
   Checker(const std::string& file, Problems& problems) : file_(file), problems_(problems) {}
 
   /// `name` is the key the value stands under.
-  void check(const Node& node, const Shape& shape, std::string_view name) {
+  void check(const YamlNode& node, const Shape& shape, std::string_view name) {
     switch (shape.kind) {
       case Kind::nothing: return;
       case Kind::either: return either(node, shape, name);
@@ -35,7 +35,7 @@ class Checker {
  private:
   void problem(Mark at, std::string message, std::string hint = {}) { problems_.add(file_, at, std::move(message), std::move(hint)); }
 
-  void wrong_kind(const Node& node, const Shape& shape, std::string_view name) {
+  void wrong_kind(const YamlNode& node, const Shape& shape, std::string_view name) {
     problem(node.at, quoted(name) + " must be " + std::string(shape.what) + ", this is " + std::string(node.describe()), example(shape, name));
   }
 
@@ -46,7 +46,7 @@ class Checker {
     return {};
   }
 
-  void either(const Node& node, const Shape& shape, std::string_view name) {
+  void either(const YamlNode& node, const Shape& shape, std::string_view name) {
     for (auto* option : shape.options) {
       bool fits = option->kind == Kind::nothing ? node.is_null()
                   : option->kind == Kind::map   ? node.is_map()
@@ -57,7 +57,7 @@ class Checker {
     wrong_kind(node, shape, name);
   }
 
-  void list(const Node& node, const Shape& shape, std::string_view name) {
+  void list(const YamlNode& node, const Shape& shape, std::string_view name) {
     if (!node.is_list()) return wrong_kind(node, shape, name);
     if (auto count = std::int64_t(node.items.size()); count < shape.least)
       problem(node.at, quoted(name) + " is an empty list", "add to it or remove it");
@@ -66,7 +66,7 @@ class Checker {
     for (auto* item : node.items) check(*item, *shape.items, name);
   }
 
-  void map(const Node& node, const Shape& shape, std::string_view name) {
+  void map(const YamlNode& node, const Shape& shape, std::string_view name) {
     if (!node.is_map()) return wrong_kind(node, shape, name);
     if (std::int64_t(node.entries.size()) < shape.least) problem(node.at, quoted(name) + " is empty", "add to it");
     if (shape.most > 0 && std::int64_t(node.entries.size()) > shape.most)
@@ -82,11 +82,11 @@ class Checker {
     exactly_one(node, shape, name);
   }
 
-  static bool is_foreign(const Shape& shape, const Node& key) {
+  static bool is_foreign(const Shape& shape, const YamlNode& key) {
     return std::ranges::find(shape.foreign, key.text, &ForeignKey::key) != shape.foreign.end();
   }
 
-  void unknown_key(const Shape& shape, const Node& key, std::string_view name) {
+  void unknown_key(const Shape& shape, const YamlNode& key, std::string_view name) {
     auto noun = shape.key_noun.empty() || shape.items ? "key" : shape.key_noun;
     auto message = "unknown " + std::string(noun) + " " + quoted(key.text);
     if (name != "pipeline") message += " in " + quoted(name);
@@ -102,15 +102,15 @@ class Checker {
     return suggestion(key, known);
   }
 
-  void free_key(const Node::Entry& entry, const Shape& shape) {
+  void free_key(const YamlNode::Entry& entry, const Shape& shape) {
     if (shape.keys && !shape.keys->matches(entry.key->text))
       problem(entry.key->at, "the " + std::string(shape.key_noun) + " " + quoted(entry.key->text) + " is not " + std::string(shape.keys->what));
     check(*entry.value, *shape.items, entry.key->text);
   }
 
-  void exactly_one(const Node& node, const Shape& shape, std::string_view name) {
+  void exactly_one(const YamlNode& node, const Shape& shape, std::string_view name) {
     if (shape.exactly_one.empty()) return;
-    const Node* found = nullptr;
+    const YamlNode* found = nullptr;
     for (auto& entry : node.entries) {
       if (std::ranges::find(shape.exactly_one, entry.key->text) == shape.exactly_one.end()) continue;
       if (found && found->text != entry.key->text) return problem(entry.key->at, quoted(name) + " has both " + quoted(found->text) + " and " + quoted(entry.key->text), "keep one of them");
@@ -119,7 +119,7 @@ class Checker {
     if (!found) problem(node.at, quoted(name) + " has neither " + quoted(shape.exactly_one[0]) + " nor " + quoted(shape.exactly_one[1]), "write run: COMMAND or steps: [{run: COMMAND}]");
   }
 
-  void scalar(const Node& node, const Shape& shape, std::string_view name) {
+  void scalar(const YamlNode& node, const Shape& shape, std::string_view name) {
     switch (shape.kind) {
       case Kind::text: return text(node, shape, name);
       case Kind::word:
@@ -140,7 +140,7 @@ class Checker {
     }
   }
 
-  static std::string boolean_hint(const Node& node) {
+  static std::string boolean_hint(const YamlNode& node) {
     if (node.text == "true" || node.text == "false") return "remove the quotes";
     if (node.text == "yes" || node.text == "on") return "write true";
     if (node.text == "no" || node.text == "off") return "write false";
@@ -152,13 +152,13 @@ class Checker {
     return near.empty() ? "write " + one_of(words) : "did you mean '" + std::string(near) + "'?";
   }
 
-  void within(const Node& node, const Shape& shape, std::string_view name, std::optional<std::int64_t> value, std::int64_t least, std::int64_t most) {
+  void within(const YamlNode& node, const Shape& shape, std::string_view name, std::optional<std::int64_t> value, std::int64_t least, std::int64_t most) {
     if (!value) problem(node.at, quoted(name) + " must be " + std::string(shape.what) + ", not " + quoted(node.text));
     else if (*value < least) problem(node.at, quoted(name) + " is too small: " + quoted(node.text), "write " + std::string(shape.range));
     else if (*value > most) problem(node.at, quoted(name) + " is too large: " + quoted(node.text), "write " + std::string(shape.range));
   }
 
-  void text(const Node& node, const Shape& shape, std::string_view name) {
+  void text(const YamlNode& node, const Shape& shape, std::string_view name) {
     if (node.text.contains("${{")) {
       if (!shape.expressions) problem(node.at, "expressions are not evaluated in " + quoted(name), "write the value itself");
       return;
@@ -176,7 +176,7 @@ class Checker {
 
 }  // namespace
 
-void check_shape(const std::string& file, const Node& root, const Shape& shape, Problems& problems) {
+void check_shape(const std::string& file, const YamlNode& root, const Shape& shape, Problems& problems) {
   Checker(file, problems).check(root, shape, "pipeline");
 }
 

@@ -14,14 +14,14 @@ constexpr Name<ForkPolicy> fork_policies[] = {{ForkPolicy::approve, "approve"}, 
 
 // What is absent or of the wrong shape decodes as nothing: check_shape has said so.
 
-const Node* under(const Node* map, std::string_view key) { return map && map->is_map() ? map->find(key) : nullptr; }
+const YamlNode* under(const YamlNode* map, std::string_view key) { return map && map->is_map() ? map->find(key) : nullptr; }
 
-Text text(const Node* node) {
+Text text(const YamlNode* node) {
   if (!node || !node->is_scalar()) return {};
   return {node->is_null() ? std::string() : node->text, node->at, node};
 }
 
-std::vector<Text> texts(const Node* node) {
+std::vector<Text> texts(const YamlNode* node) {
   std::vector<Text> out;
   if (!node || node->is_map() || node->is_null()) return out;
   if (node->is_scalar()) return {text(node)};
@@ -30,13 +30,13 @@ std::vector<Text> texts(const Node* node) {
   return out;
 }
 
-std::vector<std::string> strings(const Node* node) {
+std::vector<std::string> strings(const YamlNode* node) {
   std::vector<std::string> out;
   for (auto& item : texts(node)) out.push_back(std::move(item.text));
   return out;
 }
 
-TextMap text_map(const Node* node) {
+TextMap text_map(const YamlNode* node) {
   TextMap out;
   if (!node || !node->is_map()) return out;
   for (auto& entry : node->entries)
@@ -45,15 +45,15 @@ TextMap text_map(const Node* node) {
 }
 
 template <class E, std::size_t N>
-std::optional<E> word(const Name<E> (&table)[N], const Node* node) {
+std::optional<E> word(const Name<E> (&table)[N], const YamlNode* node) {
   return node && node->is_scalar() ? value_of(table, node->text) : std::nullopt;
 }
 
-std::optional<bool> boolean(const Node* node) { return node ? node->as_bool() : std::nullopt; }
-std::optional<Duration> duration(const Node* node) { return node && node->is_scalar() ? read_duration(*node) : std::nullopt; }
-std::optional<std::int64_t> integer(const Node* node) { return node ? read_integer(*node) : std::nullopt; }
+std::optional<bool> boolean(const YamlNode* node) { return node ? node->as_bool() : std::nullopt; }
+std::optional<Duration> duration(const YamlNode* node) { return node && node->is_scalar() ? read_duration(*node) : std::nullopt; }
+std::optional<std::int64_t> integer(const YamlNode* node) { return node ? read_integer(*node) : std::nullopt; }
 
-std::optional<RetrySpec> retry(const Node* node) {
+std::optional<RetrySpec> retry(const YamlNode* node) {
   if (!node) return std::nullopt;
   RetrySpec out;
   if (!node->is_map()) {
@@ -71,7 +71,7 @@ std::optional<RetrySpec> retry(const Node* node) {
   return out;
 }
 
-std::optional<CheckoutSpec> checkout(const Node* node) {
+std::optional<CheckoutSpec> checkout(const YamlNode* node) {
   if (!node) return std::nullopt;
   CheckoutSpec out;
   out.enabled = boolean(node).value_or(true);
@@ -80,14 +80,14 @@ std::optional<CheckoutSpec> checkout(const Node* node) {
   return out;
 }
 
-ResourcesDef resources(const Node* node) {
+ResourcesDef resources(const YamlNode* node) {
   auto* cpu = under(node, "cpu");
   auto* memory = under(node, "memory");
   auto* disk = under(node, "disk");
   return {cpu ? read_cpu(*cpu) : std::nullopt, memory ? read_size(*memory) : std::nullopt, disk ? read_size(*disk) : std::nullopt};
 }
 
-CommonDef common(const Node* map) {
+CommonDef common(const YamlNode* map) {
   CommonDef out;
   out.image = text(under(map, "image"));
   out.isolation = text(under(map, "isolation"));
@@ -101,7 +101,7 @@ CommonDef common(const Node* map) {
   return out;
 }
 
-std::vector<StepDef> steps(const Node* list) {
+std::vector<StepDef> steps(const YamlNode* list) {
   std::vector<StepDef> out;
   if (!list || !list->is_list()) return out;
   for (auto* item : list->items) {
@@ -118,7 +118,7 @@ std::vector<StepDef> steps(const Node* list) {
   return out;
 }
 
-std::vector<MatrixDef::Combination> combinations(const Node* list) {
+std::vector<MatrixDef::Combination> combinations(const YamlNode* list) {
   std::vector<MatrixDef::Combination> out;
   if (!list || !list->is_list()) return out;
   for (auto* item : list->items)
@@ -126,7 +126,7 @@ std::vector<MatrixDef::Combination> combinations(const Node* list) {
   return out;
 }
 
-std::optional<MatrixDef> matrix(const Node* node) {
+std::optional<MatrixDef> matrix(const YamlNode* node) {
   if (!node || !node->is_map()) return std::nullopt;
   MatrixDef out;
   out.at = node->at;
@@ -142,14 +142,14 @@ std::optional<MatrixDef> matrix(const Node* node) {
 }
 
 /// Templates of what is checked here and planned elsewhere later: services, caches, environments.
-void later_templates(const Node* node, std::vector<Text>& out) {
+void later_templates(const YamlNode* node, std::vector<Text>& out) {
   if (!node) return;
   if (node->is_scalar() && node->text.contains("${{")) out.push_back(text(node));
   for (auto* item : node->items) later_templates(item, out);
   for (auto& entry : node->entries) later_templates(entry.value, out);
 }
 
-JobDef job(const Node::Entry& entry) {
+JobDef job(const YamlNode::Entry& entry) {
   auto* map = entry.value;
   JobDef out;
   out.name = text(entry.key);
@@ -178,11 +178,11 @@ JobDef job(const Node::Entry& entry) {
   return out;
 }
 
-FilterDef filter(const Node* node) {
+FilterDef filter(const YamlNode* node) {
   return {strings(under(node, "branches")), strings(under(node, "tags")), strings(under(node, "paths"))};
 }
 
-std::vector<InputDef> inputs(const Node* node) {
+std::vector<InputDef> inputs(const YamlNode* node) {
   std::vector<InputDef> out;
   if (!node || !node->is_map()) return out;
   for (auto& entry : node->entries) {
@@ -196,7 +196,7 @@ std::vector<InputDef> inputs(const Node* node) {
   return out;
 }
 
-TriggersDef triggers(const Node* on) {
+TriggersDef triggers(const YamlNode* on) {
   TriggersDef out;
   if (!on || on->is_null()) {
     out.push = FilterDef{.branches = {"**"}, .tags = {}, .paths = {}};
@@ -223,17 +223,17 @@ TriggersDef triggers(const Node* on) {
   return out;
 }
 
-void note(std::vector<FeatureUse>& out, Feature feature, const Node* map, std::string_view key) {
+void note(std::vector<FeatureUse>& out, Feature feature, const YamlNode* map, std::string_view key) {
   if (!map || !map->is_map()) return;
   for (auto& entry : map->entries)
     if (entry.key->text == key) out.push_back({feature, entry.key->at});
 }
 
-void note_isolation(std::vector<FeatureUse>& out, const Node* map) {
+void note_isolation(std::vector<FeatureUse>& out, const YamlNode* map) {
   if (auto* isolation = under(map, "isolation"); isolation && isolation->text != "sandbox") note(out, Feature::isolation, map, "isolation");
 }
 
-std::vector<FeatureUse> features(const Node* root) {
+std::vector<FeatureUse> features(const YamlNode* root) {
   std::vector<FeatureUse> out;
   note(out, Feature::concurrency, root, "concurrency");
   note_isolation(out, under(root, "defaults"));

@@ -84,7 +84,7 @@ class Expander final {
   ExpressionContext context_;
   Env top_known_;
   Env top_env_;
-  std::unordered_map<const Node*, Template> templates_;
+  std::unordered_map<const YamlNode*, Template> templates_;
 };
 
 }  // namespace mayfly

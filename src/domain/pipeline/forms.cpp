@@ -86,14 +86,14 @@ bool is_relative_path(std::string_view text) {
   return true;
 }
 
-std::optional<std::int64_t> read_integer(const Node& node) {
+std::optional<std::int64_t> read_integer(const YamlNode& node) {
   if (auto integer = node.as_integer()) return integer;
   auto number = node.as_number();
   if (!number || *number != double(std::int64_t(*number))) return std::nullopt;
   return std::int64_t(*number);
 }
 
-std::optional<Duration> read_duration(const Node& node) {
+std::optional<Duration> read_duration(const YamlNode& node) {
   if (auto seconds = read_integer(node)) {
     if (*seconds < 0 || *seconds > 1'000'000'000) return std::nullopt;
     return Duration{*seconds * 1'000'000};
@@ -102,7 +102,7 @@ std::optional<Duration> read_duration(const Node& node) {
   return duration ? std::optional(*duration) : std::nullopt;
 }
 
-std::optional<std::int64_t> read_size(const Node& node) {
+std::optional<std::int64_t> read_size(const YamlNode& node) {
   if (auto bytes = read_integer(node)) return bytes;
   for (auto& unit : units)
     if (std::string_view(node.text).ends_with(unit.suffix))
@@ -110,7 +110,7 @@ std::optional<std::int64_t> read_size(const Node& node) {
   return std::nullopt;
 }
 
-std::optional<std::int64_t> read_cpu(const Node& node) {
+std::optional<std::int64_t> read_cpu(const YamlNode& node) {
   if (auto cores = node.as_number()) {
     if (*cores < 0 || *cores > 1e9) return std::nullopt;
     return std::int64_t(*cores * 1000 + 0.5);

@@ -21,9 +21,9 @@ bool is_cron(std::string_view);
 bool is_time_zone(std::string_view);
 
 // nullopt: not of that form.
-std::optional<std::int64_t> read_integer(const Node&);    // 3, 3.0
-std::optional<Duration> read_duration(const Node&);       // 90s, 20m, 1h30m, 14d; a number is seconds
-std::optional<std::int64_t> read_size(const Node&);       // bytes: 4Gi, 500M, 1048576
-std::optional<std::int64_t> read_cpu(const Node&);        // thousandths of a core: 2, 0.5, 500m
+std::optional<std::int64_t> read_integer(const YamlNode&);    // 3, 3.0
+std::optional<Duration> read_duration(const YamlNode&);       // 90s, 20m, 1h30m, 14d; a number is seconds
+std::optional<std::int64_t> read_size(const YamlNode&);       // bytes: 4Gi, 500M, 1048576
+std::optional<std::int64_t> read_cpu(const YamlNode&);        // thousandths of a core: 2, 0.5, 500m
 
 }  // namespace mayfly

@@ -123,7 +123,7 @@ void print(const json::value& value, std::size_t indent, std::string& out) {
   out += "\n" + margin.substr(2) + (is_object ? "}" : "]");
 }
 
-json::value json_of(const Node& node) {
+json::value json_of(const YamlNode& node) {
   if (node.is_list()) {
     json::array out;
     for (auto* item : node.items) out.push_back(json_of(*item));

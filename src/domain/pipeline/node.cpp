@@ -14,16 +14,16 @@ bool is_one_of(std::string_view text, std::initializer_list<std::string_view> wo
 
 }  // namespace
 
-bool Node::is_null() const { return is_scalar() && plain && is_one_of(text, {"", "~", "null", "Null", "NULL"}); }
+bool YamlNode::is_null() const { return is_scalar() && plain && is_one_of(text, {"", "~", "null", "Null", "NULL"}); }
 
-std::optional<bool> Node::as_bool() const {
+std::optional<bool> YamlNode::as_bool() const {
   if (!is_scalar() || !plain) return std::nullopt;
   if (is_one_of(text, {"true", "True", "TRUE"})) return true;
   if (is_one_of(text, {"false", "False", "FALSE"})) return false;
   return std::nullopt;
 }
 
-std::optional<std::int64_t> Node::as_integer() const {
+std::optional<std::int64_t> YamlNode::as_integer() const {
   if (!is_scalar() || !plain || text.empty()) return std::nullopt;
   std::string_view digits = text;
   int base = 10;
@@ -37,7 +37,7 @@ std::optional<std::int64_t> Node::as_integer() const {
   return value;
 }
 
-std::optional<double> Node::as_number() const {
+std::optional<double> YamlNode::as_number() const {
   if (auto integer = as_integer()) return double(*integer);
   if (!is_scalar() || !plain || text.empty()) return std::nullopt;
   std::string_view digits = text;
@@ -49,13 +49,13 @@ std::optional<double> Node::as_number() const {
   return value;
 }
 
-const Node* Node::find(std::string_view key) const {
+const YamlNode* YamlNode::find(std::string_view key) const {
   for (auto& entry : entries)
     if (entry.key->text == key) return entry.value;
   return nullptr;
 }
 
-std::string_view Node::describe() const {
+std::string_view YamlNode::describe() const {
   if (is_list()) return "a list";
   if (is_map()) return "a map";
   if (is_null()) return "empty";

@@ -19,7 +19,7 @@ namespace mayfly {
 struct Text {
   std::string text;
   Mark at;
-  const Node* node = nullptr;
+  const YamlNode* node = nullptr;
 
   bool empty() const { return text.empty(); }
 };

@@ -201,7 +201,7 @@ void collect_globs(const Text& text, bool is_condition, std::set<std::string>& g
   }
 }
 
-void collect_globs(const Node& node, std::set<std::string>& globs) {
+void collect_globs(const YamlNode& node, std::set<std::string>& globs) {
   if (node.is_scalar() && node.text.contains("hash_files")) collect_globs({node.text, node.at, &node}, !node.text.contains("${{"), globs);
   for (auto* item : node.items) collect_globs(*item, globs);
   for (auto& entry : node.entries) collect_globs(*entry.value, globs);

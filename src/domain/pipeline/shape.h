@@ -60,7 +60,7 @@ struct Shape {
 extern const Shape pipeline_shape;
 
 /// Checks a document against the tables; everything wrong goes to `problems`.
-void check_shape(const std::string& file, const Node& root, const Shape&, Problems& problems);
+void check_shape(const std::string& file, const YamlNode& root, const Shape&, Problems& problems);
 
 /// docs/ci.schema.json: JSON Schema, draft 2020-12.
 std::string pipeline_json_schema();

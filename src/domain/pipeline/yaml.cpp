@@ -90,10 +90,10 @@ class Reader {
 
  private:
   struct Open {
-    Node* node;
-    const Node* key = nullptr;  // of a map: read, its value not yet
+    YamlNode* node;
+    const YamlNode* key = nullptr;  // of a map: read, its value not yet
     bool merge = false;
-    std::vector<std::pair<const Node*, Mark>> merges;
+    std::vector<std::pair<const YamlNode*, Mark>> merges;
     std::unordered_map<std::string_view, Mark> keys;
     std::string anchor;
   };
@@ -106,7 +106,7 @@ class Reader {
     return {mark->line + 1, mark->column + 1};
   }
 
-  Node* make(Mark at) {
+  YamlNode* make(Mark at) {
     auto& node = document_.nodes.emplace_back();
     node.at = at;
     node.plain = true;
@@ -118,8 +118,8 @@ class Reader {
     switch (event->type) {
       case FYET_SCALAR: return scalar(event);
       case FYET_ALIAS: return alias(event);
-      case FYET_MAPPING_START: return open(event, Node::Kind::map);
-      case FYET_SEQUENCE_START: return open(event, Node::Kind::list);
+      case FYET_MAPPING_START: return open(event, YamlNode::Kind::map);
+      case FYET_SEQUENCE_START: return open(event, YamlNode::Kind::list);
       case FYET_MAPPING_END:
       case FYET_SEQUENCE_END: return close();
       default: return;
@@ -163,7 +163,7 @@ class Reader {
     add(node, text_of(event->scalar.anchor));
   }
 
-  void tag(fy_event* event, Node* node) {
+  void tag(fy_event* event, YamlNode* node) {
     auto* token = fy_event_get_tag_token(event);
     if (!token) return;
     auto text = text_of(token);
@@ -181,7 +181,7 @@ class Reader {
     return text_.substr(begin->input_pos, end->input_pos - begin->input_pos);
   }
 
-  static void locate_expressions(std::string_view source, Node* node) {
+  static void locate_expressions(std::string_view source, YamlNode* node) {
     node->verbatim = source == node->text;
     if (!node->text.contains("${{")) return;
     Mark at = node->at;
@@ -217,7 +217,7 @@ class Reader {
     return false;
   }
 
-  void open(fy_event* event, Node::Kind kind) {
+  void open(fy_event* event, YamlNode::Kind kind) {
     last_ = where(event);
     if (open_.size() >= limits_.depth) return too_deep();
     auto* node = make(last_);
@@ -244,7 +244,7 @@ class Reader {
   }
 
   /// Puts a finished value where it belongs: into the list or map around it, or at the top.
-  void add(const Node* node, const std::string& anchor) {
+  void add(const YamlNode* node, const std::string& anchor) {
     if (!anchor.empty()) anchors_[anchor] = node;
     if (open_.empty()) {
       document_.root = node;
@@ -264,7 +264,7 @@ class Reader {
     }
   }
 
-  void key(Open& map, const Node* node) {
+  void key(Open& map, const YamlNode* node) {
     if (!node->is_scalar()) {
       problem(node->at, "a key must be text, this is " + std::string(node->describe()));
       node = make(node->at);
@@ -278,12 +278,12 @@ class Reader {
               "remove or rename one of them");
   }
 
-  void merge(Open& into, const Node* source, Mark at) {
+  void merge(Open& into, const YamlNode* source, Mark at) {
     if (unknown_aliases_.contains(source)) return;
-    std::vector<const Node*> maps;
+    std::vector<const YamlNode*> maps;
     if (source->is_map()) maps.push_back(source);
     else if (source->is_list()) maps = source->items;
-    if (maps.empty() || !std::ranges::all_of(maps, &Node::is_map))
+    if (maps.empty() || !std::ranges::all_of(maps, &YamlNode::is_map))
       return problem(at, "'<<' merges maps, this is " + std::string(source->describe()), "write `<<: *anchor` or `<<: [*one, *other]`");
     for (auto* map : maps)
       for (auto& entry : map->entries)
@@ -309,8 +309,8 @@ class Reader {
   std::unique_ptr<fy_parser, Free> parser_;
   Document document_;
   std::vector<Open> open_;
-  std::map<std::string, const Node*> anchors_;
-  std::set<const Node*> unknown_aliases_;
+  std::map<std::string, const YamlNode*> anchors_;
+  std::set<const YamlNode*> unknown_aliases_;
   std::size_t expanded_ = 0;
   Mark last_;
   bool stopped_ = false;

@@ -22,11 +22,11 @@ struct YamlLimits {
 };
 
 /// A value in a file. Owned by its Document; an alias and its anchor are the same node.
-struct Node {
+struct YamlNode {
   enum class Kind { scalar, list, map };
   struct Entry {
-    const Node* key;    // a scalar
-    const Node* value;
+    const YamlNode* key;    // a scalar
+    const YamlNode* value;
   };
 
   Kind kind = Kind::scalar;
@@ -35,7 +35,7 @@ struct Node {
   Mark at;
   std::string text;                // of a scalar, as written
   std::vector<Mark> expressions;   // where each "${{" of the text stands
-  std::vector<const Node*> items;
+  std::vector<const YamlNode*> items;
   std::vector<Entry> entries;      // merge keys already followed
   std::size_t expanded_bytes = 0;
   std::size_t height = 0;          // levels of lists and maps, aliases followed
@@ -48,14 +48,14 @@ struct Node {
   std::optional<std::int64_t> as_integer() const;
   std::optional<double> as_number() const;
   /// The value under a key of a map, or nullptr.
-  const Node* find(std::string_view key) const;
+  const YamlNode* find(std::string_view key) const;
   /// "text", "a number", "a list" …: for messages.
   std::string_view describe() const;
 };
 
 struct Document {
-  std::deque<Node> nodes;
-  const Node* root = nullptr;  // never null; a null scalar if there is nothing
+  std::deque<YamlNode> nodes;
+  const YamlNode* root = nullptr;  // never null; a null scalar if there is nothing
   bool complete = false;       // false: reading stopped somewhere, and `problems` says why
 };
 

@@ -9,7 +9,7 @@ struct Read {
   Document document;
   std::string problems;
 
-  const Node& operator[](std::string_view key) const {
+  const YamlNode& operator[](std::string_view key) const {
     auto* found = document.root->find(key);
     return found ? *found : *document.root;
   }
