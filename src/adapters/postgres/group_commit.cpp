@@ -9,7 +9,7 @@ namespace {
 /// PostgreSQL keeps 64 of them at hand; more slow every other session down.
 constexpr std::size_t max_savepoints = 48;
 constexpr int max_rounds = 2;  // after so many a batch that still has guilty units goes in savepoints as a whole
-constexpr int max_tries = 5;   // that lost to others' locks
+constexpr int max_tries = 12;  // that lost to others' locks: each time somebody else has won
 constexpr int max_losses = 1;  // of a connection, before COMMIT was sent
 constexpr std::size_t max_silent = 1024;
 

@@ -176,7 +176,13 @@ void Link::take(Step& step, const pg_result* result) {
     case PGRES_COMMAND_OK:
       if (step.kind == Kind::execute) finish_reply(result);
       return;
-    default: return take_error(step, result);
+    case PGRES_FATAL_ERROR:
+    case PGRES_EMPTY_QUERY: return take_error(step, result);
+    default: {  // COPY: there is no way on from here
+      Error why{Errc::internal, "database: neither rows nor a count come of: " + shortened(step.sql), {}};
+      if (!exchanges_.empty() && !exchanges_.front()->failure) exchanges_.front()->failure = Failure{why};
+      return close({Errc::unavailable, why.message, {}});
+    }
   }
 }
 

@@ -7,7 +7,9 @@ namespace {
 
 /// Of one connection at a time: more would only make a quick question wait for slow ones.
 constexpr std::size_t max_pipelined = 8;
-constexpr int max_tries = 3;  // when its connection ends, or a preparation is outdated
+/// When its connection ends, or a preparation is outdated. The sessions of a whole pool may end at once, and be found out one
+/// by one.
+constexpr std::size_t max_tries_beside_connections = 2;
 
 }  // namespace
 
@@ -56,7 +58,7 @@ void Readers::send(Link& link, Read& read) {
 void Readers::answered(Read& read) {
   auto& exchange = read.exchange;
   bool again = exchange.lost ? !exchange.failure : exchange.failure && exchange.failure->run_again;
-  if (again && read.tries < max_tries) {
+  if (again && read.tries < slots_.size() + max_tries_beside_connections) {
     waiting_.push_front(&read);
     return pump();
   }

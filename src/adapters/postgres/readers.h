@@ -15,7 +15,7 @@ struct Read {
   Result<Rows> result{};
   Done done{};
   Exchange exchange{};
-  int tries = 0;
+  std::size_t tries = 0;
   Slot::Clock::time_point since = Slot::Clock::now();
 };
 
