@@ -10,7 +10,8 @@ namespace mayfly {
 namespace {
 
 constexpr std::size_t read_bytes = 256 << 10;
-constexpr Duration look_again = std::chrono::seconds(1);
+constexpr Duration first_look = std::chrono::seconds(1);   // for what nobody tells: a canceled attempt, a lost message …
+constexpr Duration last_look = std::chrono::seconds(5);    // … ever later while nothing happens
 
 /// Which log is asked for: a build's, or one attempt's of a job.
 struct LogSource {
@@ -29,16 +30,6 @@ Task<Result<LogOutline>> outline_of(GatewayParts& parts, LogSource source, Outli
   co_return co_await build_log_outline(attempts, parts.logs, record->state, kind);
 }
 
-Task<void> wait_for_more(GatewayParts& parts, const LogOutline& outline) {
-  auto until = parts.clock.now() + look_again;
-  if (!outline.parts.empty() && !outline.parts.back().final) {
-    auto& last = outline.parts.back();
-    (void)co_await parts.logs.wait_beyond(last.attempt, last.bytes, until);
-  } else {
-    co_await sleep_for(parts.clock, look_again / 10);
-  }
-}
-
 /// One event a piece: the concatenation of all `data` is the log, byte for byte. A piece that an event cannot carry (bare
 /// carriage returns, NUL) goes as event "base64".
 http::SseEvent log_event(std::string text, std::int64_t end) {
@@ -46,23 +37,76 @@ http::SseEvent log_event(std::string text, std::int64_t end) {
   return {std::to_string(end), "base64", to_base64(text)};
 }
 
-Task<void> follow(GatewayParts& parts, LogSource source, std::int64_t from, http::SseWriter& out) {
-  for (;;) {
-    auto outline = co_await outline_of(parts, source, Outline::in_order);
-    if (!outline) co_return;
-    for (;;) {
-      auto text = co_await read_log(parts.logs, *outline, from, read_bytes);
-      if (!text) co_return;
-      if (text->empty()) break;
-      from += std::int64_t(text->size());
-      if (auto sent = co_await out.send(log_event(std::move(*text), from)); !sent) co_return;
+/// One viewer of a log.
+class Follower final {
+ public:
+  Follower(GatewayParts& parts, LogSource source, std::int64_t from, http::SseWriter& out)
+      : parts_(parts), source_(std::move(source)), at_(from), out_(out) {}
+
+  /// Until the log has ended or the viewer is gone.
+  Task<void> run() {
+    for (auto patience = first_look;;) {
+      auto outline = co_await outline_of(parts_, source_, Outline::in_order);
+      if (!outline) co_return;
+      auto began = at_;
+      do {
+        if (!co_await send_what_is_there(*outline)) co_return;
+        if (outline->final && at_ >= outline->size()) {
+          (void)co_await out_.send({"", "end", "{}"});
+          co_return;
+        }
+      } while (co_await last_part_grows(*outline, clock().now() + patience));
+      // It is over, or something else has begun, or nothing has happened for a while: then the next look is later.
+      patience = at_ > began ? first_look : std::min<Duration>(2 * patience, last_look);
     }
-    if (outline->final && from >= outline->size()) {
-      (void)co_await out.send({"", "end", "{}"});
-      co_return;
-    }
-    co_await wait_for_more(parts, *outline);
   }
+
+ private:
+  Clock& clock() { return parts_.clock; }
+
+  Task<bool> send_what_is_there(const LogOutline& outline) {
+    for (;;) {
+      auto text = co_await read_log(parts_.logs, outline, at_, read_bytes);
+      if (!text) co_return false;
+      if (text->empty()) co_return true;
+      at_ += std::int64_t(text->size());
+      if (!co_await out_.send(log_event(std::move(*text), at_))) co_return false;
+    }
+  }
+
+  /// Only what has changed is asked for: while an attempt speaks, nothing else of the outline can.
+  Task<bool> last_part_grows(LogOutline& outline, Time until) {
+    if (outline.parts.empty() || outline.parts.back().final) {
+      co_await build_moves(until);
+      co_return false;
+    }
+    auto& last = outline.parts.back();
+    if (!co_await parts_.logs.wait_beyond(last.attempt, last.bytes, until)) co_return false;
+    auto size = co_await parts_.logs.size(last.attempt, false);
+    if (!size || *size <= last.bytes) co_return false;
+    last.bytes = *size;
+    co_return true;
+  }
+
+  /// Between two jobs there is no log to wait for.
+  Task<void> build_moves(Time until) {
+    if (moves_) {
+      (void)co_await moves_->next(until);
+    } else {
+      moves_ = parts_.cache.subscribe(build_channel(source_.build));
+    }
+  }
+
+  GatewayParts& parts_;
+  LogSource source_;
+  std::int64_t at_;
+  http::SseWriter& out_;
+  std::unique_ptr<CacheSubscription> moves_;   // once it is needed; the first look after that sees what was before
+};
+
+Task<void> follow(GatewayParts& parts, LogSource source, std::int64_t from, http::SseWriter& out) {
+  Follower follower(parts, std::move(source), from, out);
+  co_await follower.run();
 }
 
 Task<http::Response> send_log(GatewayParts& parts, LogSource source, const http::Request& request, std::int64_t from) {
