@@ -43,6 +43,17 @@ std::string take_roles(NodeConfig& config, const std::string& value) {
   return {};
 }
 
+template <auto Member>
+std::string take_rate(NodeConfig& config, const std::string& value) {
+  auto& limit = config.rates.*Member;
+  limit.reset();
+  if (value == "none") return {};
+  auto rate = parse_rate(value);
+  if (!rate) return rate.error().message + "; " + rate.error().hint + ", or 'none'";
+  limit = *rate;
+  return {};
+}
+
 struct Key {
   std::string_view name;
   Take take;
@@ -70,6 +81,9 @@ constexpr Key keys[] = {
     {"s3.prefix", MAYFLY_TEXT(s3.prefix)},
     {"s3.access_key", MAYFLY_TEXT(s3.access_key)},
     {"s3.secret_key", MAYFLY_TEXT(s3.secret_key)},
+    {"limits.token", take_rate<&RateTable::token>},
+    {"limits.organization", take_rate<&RateTable::organization>},
+    {"limits.deliveries", take_rate<&RateTable::deliveries>},
     {"runner_key", MAYFLY_TEXT(runner_key)},
     {"sealing_key_file", MAYFLY_TEXT(sealing_key_file)},
     {"owner_token", MAYFLY_TEXT(owner_token)},

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "roles/common/rate_table.h"
 
 namespace mayfly {
 
@@ -57,6 +58,7 @@ struct NodeConfig {
   std::string sealing_key_file = {}; // the same 32 bytes on every node: seals secrets
   std::string owner_token = {};      // an owner's token, made when it is not known yet
   std::vector<PoolConfig> pools = {};
+  RateTable rates = {};              // "limits": token, organization, deliveries: "1000/s burst 10000", or "none"
 
   bool has(std::string_view role) const;
 };

@@ -56,12 +56,14 @@ Result<void> Node::open_roles() {
   artifacts_ = std::make_unique<ArtifactStore>(*a.db, *a.blobs, a.clock, a.entropy);
   attempts_ = std::make_unique<Attempts>(*a.db, *builds_, log_intake(), *artifacts_, *a.secrets, *a.forge, *a.cache, a.clock, *a.identity, options_.public_url);
   attempts_->on_first_byte([this](Duration since_start) { metrics_.observe("mayfly_start_latency_seconds", since_start, {{"hop", "first_byte"}}); });
+  limits_ = std::make_unique<RateLimits>(*a.cache, a.clock, options_.rates);
   deliveries_ = std::make_unique<Deliveries>(*a.db, *builds_, *a.bus, *a.forge, *a.secrets, a.clock, a.entropy, a.loop, options_.name);
   deliveries_->on_built([this](Duration since_receipt) { metrics_.observe("mayfly_start_latency_seconds", since_receipt, {{"hop", "plan"}}); });
+  deliveries_->limit_by(*limits_);
   reasons_ = std::make_unique<WaitReasons>(*a.cache, a.clock, a.entropy);
   access_ = std::make_unique<Access>(*a.db, a.clock, a.entropy);
   gateway_ = std::make_unique<Gateway>(GatewayParts{*a.db, *a.cache, *a.secrets, *a.forge, a.clock, a.entropy, *builds_, *deliveries_, *attempts_, log_reader(),
-                                                    *artifacts_, *access_, metrics_, *reasons_, options_.public_url, [this] { return checks(); }});
+                                                    *artifacts_, *access_, metrics_, *reasons_, *limits_, options_.public_url, [this] { return checks(); }});
   if (has("gateway")) gateway_->add_routes(router_);
   else gateway_->add_probes(router_);
   return {};

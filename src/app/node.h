@@ -26,6 +26,7 @@ struct NodeOptions {
   std::string listen;
   std::string public_url, runner_url;  // empty: this process's own
   std::vector<PoolConfig> pools;
+  RateTable rates = {};
 };
 
 class Node final {
@@ -73,6 +74,7 @@ class Node final {
   std::unique_ptr<Attempts> attempts_;
   std::unique_ptr<Deliveries> deliveries_;
   std::unique_ptr<WaitReasons> reasons_;
+  std::unique_ptr<RateLimits> limits_;
   std::unique_ptr<Access> access_;
   std::unique_ptr<Gateway> gateway_;
   std::vector<std::unique_ptr<Lease>> leases_;

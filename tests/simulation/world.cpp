@@ -56,6 +56,7 @@ struct Node {
   LogStore logs;
   ArtifactStore artifacts;
   Attempts attempts;
+  RateLimits limits;
   Deliveries deliveries;
   Metrics metrics;
   Scheduler scheduler;
@@ -67,12 +68,13 @@ struct Node {
       : bus(std::make_unique<FaultyBus>(make_memory_bus(clock), clock, chance)), cache(make_memory_cache(clock)), db(truth, clock, chance),
         builds(db, *bus, *cache, clock, entropy), logs(db, blobs, clock), artifacts(db, blobs, clock, entropy),
         attempts(db, builds, logs, artifacts, secrets, forge, *cache, clock, identity, "http://simulated"),
-        deliveries(db, builds, *bus, forge, secrets, clock, entropy, loop, "simulated"),
+        limits(*cache, clock, {.deliveries = Rate{2, std::chrono::seconds{2}}}), deliveries(db, builds, *bus, forge, secrets, clock, entropy, loop, "simulated"),
         scheduler(db, builds, *bus, *cache, clock, entropy, metrics, loop, {"scheduler", epoch}),
         keeper(db, builds, executor, *bus, *cache, clock, identity, loop,
                {.pool = {.name = "local", .capacity = {slots * 1000, slots << 30, slots}, .isolations = {"sandbox"}}, .api_url = "http://simulated"},
                {"pool:local", epoch}),
         roles(loop) {
+    deliveries.limit_by(limits);
     roles.spawn(builds.relay());
     roles.spawn(logs.run());
     roles.spawn(deliveries.run());

@@ -52,9 +52,10 @@ Result<std::optional<RespValue>> RespReader::next() {
 Result<std::optional<std::string_view>> RespReader::take_line() {
   auto end = buffer_.find(line_end, at_ + searched_);
   auto length = (end == std::string::npos ? buffer_.size() : end) - at_;
+  if (end == std::string::npos && buffer_.ends_with('\r') && length > 0) --length;  // half of its end
   if (length > limits_.max_line_bytes) return fail(Errc::too_large, "Redis sent a line of more than " + std::to_string(limits_.max_line_bytes) + " bytes");
   if (end == std::string::npos) {
-    searched_ = length > 0 ? length - 1 : 0;
+    searched_ = length;
     return std::nullopt;
   }
   auto line = std::string_view(buffer_).substr(at_, length);

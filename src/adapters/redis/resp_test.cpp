@@ -60,6 +60,7 @@ TEST(Resp, LimitsHoldAtTheLimitAndOnePast) {
   RespLimits small{.max_line_bytes = 8, .max_value_bytes = 10, .max_items = 3, .max_depth = 2};
   EXPECT_EQ(error_of("+1234567\r\n", small), "+1234567\r\n");
   EXPECT_EQ(error_of("+12345678\r\n", small), "…too_large");
+  EXPECT_EQ(read("+1234567\r\n", 1, small), std::vector<std::string>{"+1234567\r\n"}) << "half of its end is no part of it";
   EXPECT_EQ(error_of("+12345678", small), "…too_large") << "without waiting for the line's end";
   EXPECT_EQ(error_of("$10\r\n0123456789\r\n", small), "$10\r\n0123456789\r\n");
   EXPECT_EQ(error_of("$11\r\n", small), "…too_large");

@@ -3,6 +3,7 @@
 // know, so a limit costs one small value wherever it is kept, and needs nobody who refills a bucket.
 
 #include <cstdint>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -19,6 +20,9 @@ struct Rate {
 
 /// `units` a second, as near as microseconds allow; at least 1, at most 1,000,000.
 constexpr Rate per_second(std::int64_t units, std::int64_t burst) { return {burst, Duration{1'000'000 / units}}; }
+
+/// Reads "50/s burst 500", "600/min burst 60", "100/h burst 10" (s, min, h). Errc::invalid says what a rate looks like.
+Result<Rate> parse_rate(std::string_view text);
 
 struct Admission {
   bool admitted = false;

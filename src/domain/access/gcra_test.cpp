@@ -77,6 +77,15 @@ TEST(Gcra, AnInstantFarAheadLocksNobodyOut) {
   EXPECT_EQ(key.ask(), (Admission{true, 0s, 2}));
 }
 
+TEST(Gcra, ARateIsReadAsItIsWritten) {
+  EXPECT_EQ(parse_rate("50/s burst 500"), (Rate{500, 20ms}));
+  EXPECT_EQ(parse_rate("60/min burst 1"), (Rate{1, 1s}));
+  EXPECT_EQ(parse_rate("1/h burst 3"), (Rate{3, 1h}));
+  EXPECT_EQ(parse_rate("1000000/s burst 1"), (Rate{1, 1us}));
+  for (auto* text : {"", "50", "50/s", "50/s burst", "50/s burst 0", "0/s burst 1", "-1/s burst 1", "50/d burst 1", "50/s burst 1 ", "1000001/s burst 1", "99999999999999999999/s burst 1"})
+    EXPECT_EQ(parse_rate(text).error().code, Errc::invalid) << text;
+}
+
 TEST(Gcra, RatesAndCostsOutsideTheLimitsAreRefused) {
   auto code = [](Rate rate, std::int64_t cost) {
     auto checked = check_rate(rate, cost);

@@ -28,6 +28,8 @@ constexpr std::string_view close_delivery = R"sql(
 update deliveries set status = $2, detail = $3, build_id = $4 where id = $1 and status = 'received')sql";
 constexpr std::string_view put_off_delivery = R"sql(
 update deliveries set tries = tries + 1, not_before = $2, detail = $3, claimed_by = null where id = $1 and status = 'received')sql";
+constexpr std::string_view defer_delivery = R"sql(
+update deliveries set not_before = $2, detail = $3, claimed_by = null where id = $1 and status = 'received')sql";
 constexpr std::string_view select_record = R"sql(
 select id, project_id, provider, provider_id, event, status, detail, build_id, received_at from deliveries where id = $1)sql";
 constexpr std::string_view select_records = R"sql(
@@ -224,6 +226,8 @@ Task<Result<void>> Deliveries::build(Open delivery) {
   auto project = co_await find_project(db_, delivery.project);
   if (!project && project.error().code == Errc::not_found) co_return co_await close(delivery.id, End::ignored, "the project is gone");
   if (!project) co_return std::unexpected(project.error());
+  auto wait = limits_ ? co_await limits_->delivery_turn(project->organization, delivery.not_before > Time{}) : Duration{0};
+  if (wait > Duration{0}) co_return co_await defer(delivery.id, wait);
   auto webhook = decode_github(delivery.event, delivery.body);
   if (!webhook) co_return co_await close(delivery.id, End::failed, webhook.error().message);
   auto planned = co_await plan_build(forge_, clock_, entropy_, request_of(std::move(*project), std::move(*webhook)));
@@ -245,6 +249,11 @@ Task<Result<void>> Deliveries::close(DeliveryId id, End end, std::string detail)
   constexpr std::string_view words[] = {"built", "ignored", "duplicate", "failed"};
   auto stored = co_await db_.transact({statement(close_delivery, id, words[std::size_t(end)], detail, Value{})});
   if (!stored) co_return std::unexpected(stored.error());
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Deliveries::defer(DeliveryId id, Duration wait) {
+  CO_TRY(co_await db_.transact({statement(defer_delivery, id, clock_.now() + wait, "waits its turn: its organization sends webhooks faster than its rate")}));
   co_return Result<void>{};
 }
 

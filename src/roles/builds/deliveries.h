@@ -16,6 +16,7 @@
 #include "ports/secrets.h"
 #include "roles/builds/builds.h"
 #include "roles/common/projects.h"
+#include "roles/common/rate_limits.h"
 
 namespace mayfly {
 
@@ -53,6 +54,9 @@ class Deliveries final {
   /// Called with the time between a webhook's receipt and its build being stored.
   void on_built(std::function<void(Duration)> observer) { built_ = std::move(observer); }
 
+  /// An organization over its rate has its webhooks processed later, one after another; none is refused or dropped. `limits` outlives this.
+  void limit_by(RateLimits& limits) { limits_ = &limits; }
+
   /// Processes what has been received, here or elsewhere, until canceled. Any number of processes may: each claims what
   /// it works on for a while.
   Task<void> run();
@@ -83,6 +87,7 @@ class Deliveries final {
   Task<void> process(Open delivery);
   Task<Result<void>> build(Open delivery);
   Task<Result<void>> close(DeliveryId id, End end, std::string detail);
+  Task<Result<void>> defer(DeliveryId id, Duration wait);
   Task<Result<void>> put_off(const Open& delivery, const Error& error);
 
   Database& db_;
@@ -100,6 +105,7 @@ class Deliveries final {
   std::set<DeliveryId> busy_;
   std::int64_t backlog_ = 0;
   Time counted_at_{};
+  RateLimits* limits_ = nullptr;
   std::function<void(Duration)> built_ = [](Duration) {};
 };
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/json.h"
 #include "domain/webhook/git_names.h"
 #include "roles/builds/planning.h"
@@ -47,6 +49,14 @@ Task<std::string> Gateway::shown(const BuildRecord& build) {
   for (auto& job : build.state.jobs)
     if (job.status == JobStatus::queued) queued.push_back(job.id);
   co_return build_view(build, co_await parts_.why.of(std::move(queued)), parts_.base_url);
+}
+
+Task<Result<BuildRendering>> Gateway::render(BuildId id) {
+  CO_TRY_ASSIGN(auto build, co_await parts_.builds.get(id));
+  auto& state = build->state;
+  // While jobs wait, why they wait changes without the sequence.
+  bool waits = std::ranges::any_of(state.jobs, [](auto& job) { return job.status == JobStatus::queued; });
+  co_return BuildRendering{.sequence = state.sequence, .terminal = is_terminal(state.status), .lasting = !waits, .json = co_await shown(*build)};
 }
 
 void Gateway::add_builds(http::Router& router) {
@@ -101,14 +111,12 @@ void Gateway::add_builds(http::Router& router) {
   guarded(router, "GET", "/builds/{id}", Action::read, [this](http::Request request) -> Task<http::Response> {
     auto id = request.param<BuildId>("id");
     if (!id) co_return http::problem(id.error());
-    auto build = co_await parts_.builds.get(*id);
+    auto build = co_await status_.get(*id);
     if (!build) co_return http::problem(build.error());
-    auto& state = (*build)->state;
-    auto tag = "\"" + std::to_string(state.sequence) + "\"";
+    auto tag = "\"" + std::to_string(build->sequence) + "\"";
     if (request.headers.get("If-None-Match") == tag) co_return http::empty_response(304);
-    auto response = http::json_response(200, co_await shown(**build));
-    // While jobs wait, why they wait changes without the sequence.
-    if (is_terminal(state.status)) response.headers.set("ETag", tag);
+    auto response = http::json_response(200, std::move(build->json));
+    if (build->terminal) response.headers.set("ETag", tag);
     else response.headers.set("ETag", "W/" + tag);
     co_return response;
   });

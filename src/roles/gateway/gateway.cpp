@@ -15,9 +15,14 @@ Result<std::int64_t> page_limit(const http::Request& request) {
   return *limit;
 }
 
+Gateway::Gateway(GatewayParts parts)
+    : parts_(std::move(parts)),
+      limits_(parts_.db, parts_.limits),
+      status_(parts_.cache, parts_.base_url, [this](BuildId id) { return sequence_of_build(parts_.db, id); }, [this](BuildId id) { return render(id); }) {}
+
 void Gateway::guarded(http::Router& router, std::string_view method, std::string_view pattern, Action action, Handler handler,
                       http::RouteOptions options) {
-  auto checked = [this, action, handler = std::move(handler)](http::Request request) -> Task<http::Response> {
+  auto checked = [this, action, pattern = std::string(pattern), handler = std::move(handler)](http::Request request) -> Task<http::Response> {
     auto header = request.headers.get("Authorization");
     auto actor = co_await parts_.access.authenticate(header);
     if (!actor) {
@@ -27,6 +32,12 @@ void Gateway::guarded(http::Router& router, std::string_view method, std::string
     }
     if (!may(actor->role, action))
       co_return http::problem(Error{Errc::forbidden, "a " + std::string(to_string(actor->role)) + "'s token may not do this", "ask an owner for a token with a higher role"});
+    auto within = co_await limits_.check(token_hash(*header), pattern, request.param("id").value_or(""));
+    if (!within) {
+      auto refusal = http::problem(within.error());
+      refusal.headers.set("Retry-After", std::to_string(RateLimits::retry_after(within.error()).count()));
+      co_return refusal;
+    }
     request.context = std::move(*actor);
     co_return co_await handler(std::move(request));
   };
@@ -47,7 +58,7 @@ Task<Result<JobState>> Gateway::job_of(JobId id) {
 }
 
 void Gateway::add_routes(http::Router& router) {
-  router.use([this](const http::RouteInfo& route, http::Request request, const http::Next& next) -> Task<http::Response> {
+  router.use([this](const http::RouteInfo& route, http::Request request, http::Next next) -> Task<http::Response> {
     auto began = parts_.clock.now();
     auto method = request.method;
     auto response = co_await next(std::move(request));

@@ -15,6 +15,8 @@
 #include "roles/builds/deliveries.h"
 #include "roles/common/metrics.h"
 #include "roles/gateway/access.h"
+#include "roles/gateway/api_limits.h"
+#include "roles/gateway/build_status.h"
 #include "roles/gateway/views.h"
 #include "roles/logs/log_intake.h"
 #include "roles/runners/artifact_store.h"
@@ -44,13 +46,14 @@ struct GatewayParts {
   Access& access;
   Metrics& metrics;
   WaitReasons& why;
+  RateLimits& limits;
   std::string base_url;                          // how people reach this server
   std::function<Task<std::vector<Check>>()> checks;   // what /readyz asks
 };
 
 class Gateway final {
  public:
-  explicit Gateway(GatewayParts parts) : parts_(std::move(parts)) {}
+  explicit Gateway(GatewayParts parts);
 
   /// Every route of the server. `router` keeps references to this gateway.
   void add_routes(http::Router& router);
@@ -78,8 +81,11 @@ class Gateway final {
   Task<Result<Project>> project_named(std::string id_or_name);
   Task<Result<JobState>> job_of(JobId id);
   Task<std::string> shown(const BuildRecord& build);
+  Task<Result<BuildRendering>> render(BuildId id);
 
   GatewayParts parts_;
+  ApiLimits limits_;
+  BuildStatusCache status_;
 };
 
 /// Who asks, in a handler behind guarded().
