@@ -53,6 +53,16 @@ pools:
   EXPECT_THAT(config->pools[0].labels, ElementsAre("ssd", "arm"));
 }
 
+TEST(Configuration, LimitsAreRatesOrNone) {
+  auto config = parse_config("mayfly.yaml", "limits: {token: 50/s burst 500, organization: none}\n", having({{"MAYFLY_LIMITS_DELIVERIES", "60/min burst 5"}}));
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->rates.token, (Rate{500, std::chrono::milliseconds{20}}));
+  EXPECT_EQ(config->rates.organization, std::nullopt);
+  EXPECT_EQ(config->rates.deliveries, (Rate{5, std::chrono::seconds{1}}));
+  EXPECT_THAT(refusal("limits:\n  token: fast\n"), HasSubstr("mayfly.yaml:2:10: limits.token: 'fast' is not a rate"));
+  EXPECT_EQ(parse_config("mayfly.yaml", "", nothing)->rates.token, RateTable{}.token);
+}
+
 TEST(Configuration, TheEnvironmentComesFirst) {
   auto config = parse_config("mayfly.yaml", "redis: redis://file\ns3: {secret_key: file}\n", having({{"MAYFLY_S3_SECRET_KEY", "environment"}, {"MAYFLY_ROLES", "builds"}}));
   ASSERT_TRUE(config) << config.error().message;

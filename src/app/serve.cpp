@@ -45,7 +45,7 @@ std::string holder_of(const NodeConfig& config, Entropy& entropy) {
 Result<std::unique_ptr<Node>> open_node(Loop loop, const NodeConfig& config) {
   TRY_ASSIGN(auto adapters, open_production(loop, config));
   NodeOptions options{.name = holder_of(config, adapters->entropy), .roles = config.roles, .listen = config.listen,
-                      .public_url = config.public_url, .runner_url = config.runner_url, .pools = config.pools};
+                      .public_url = config.public_url, .runner_url = config.runner_url, .pools = config.pools, .rates = config.rates};
   return Node::open(std::move(adapters), std::move(options));
 }
 
