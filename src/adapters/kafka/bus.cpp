@@ -121,8 +121,9 @@ Task<Result<void>> KafkaBus::publish(std::string_view topic, std::vector<Message
     auto code = co_await at->send(clock_, name, batch, until);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) co_return Result<void>{};
     doubt(name);
-    bool moved = at->spoiled() || is_unknown_topic(code);
-    if (!moved || clock_.now() + pause >= until) co_return std::unexpected(broker_error("publishing to " + name, code));
+    // Where a topic is gone, the producer's id may be gone too, and another's by now.
+    if (is_unknown_topic(code)) at->spoil();
+    if (!at->spoiled() || clock_.now() + pause >= until) co_return std::unexpected(broker_error("publishing to " + name, code));
     co_await sleep_for(clock_, pause);
   }
 }

@@ -106,7 +106,9 @@ Result<void> check_not_ours(const KafkaOptions& options) {
 }  // namespace
 
 Error broker_error(std::string_view doing, rd_kafka_resp_err_t code) {
-  auto kind = code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? Errc::too_large : Errc::unavailable;
+  auto kind = Errc::unavailable;
+  if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) kind = Errc::too_large;
+  if (code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) kind = Errc::invalid;
   return {kind, std::string(doing) + ": " + rd_kafka_err2str(code), ""};
 }
 

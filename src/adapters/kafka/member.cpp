@@ -31,11 +31,27 @@ struct MemberClient {
   rd_kafka_t* handle;
   Queue group;  // what happens in the group, and errors
   Queue data;   // messages of all partitions, so that nothing waits behind them
+  std::vector<Queue> partitions;
 
   explicit MemberClient(rd_kafka_t* h) : handle(h), group(rd_kafka_queue_get_consumer(h)), data(rd_kafka_queue_new(h)) {}
   MemberClient(const MemberClient&) = delete;
+
+  void add_partition(const char* topic, std::int32_t partition) {
+    auto& added = partitions.emplace_back(rd_kafka_queue_get_partition(handle, topic, partition));
+    rd_kafka_queue_forward(added.get(), data.get());
+  }
+  /// librdkafka leaves a mark in the queue of a partition that was given back, and the mark keeps the partition. One that is
+  /// gone from the cluster by then would be kept for ever, and rd_kafka_destroy would wait for it
+  /// (https://github.com/confluentinc/librdkafka/pull/4724).
+  void forget_partitions() {
+    for (auto& queue : partitions)
+      while (Event(rd_kafka_queue_poll(queue.get(), 0))) {
+      }
+    partitions.clear();
+  }
   ~MemberClient() {
     leave_group(handle);
+    forget_partitions();
     data.reset();
     group.reset();
     rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -142,12 +158,12 @@ void Member::settled(int deal, Result<std::optional<Offsets>> at) {
 
 void Member::assign(const Offsets& at) {
   auto* list = dealt_.get();
+  client_->forget_partitions();  // of the deal before
   for (int i = 0; i < list->cnt; ++i) {
     auto& partition = list->elems[i];
     bool known = std::size_t(partition.partition) < at.size();
     partition.offset = known ? at[std::size_t(partition.partition)] : std::int64_t(RD_KAFKA_OFFSET_BEGINNING);
-    Queue messages(rd_kafka_queue_get_partition(client_->handle, partition.topic, partition.partition));
-    rd_kafka_queue_forward(messages.get(), client_->data.get());
+    client_->add_partition(partition.topic, partition.partition);
   }
   if (auto code = rd_kafka_assign(client_->handle, list)) failed(code);
   dealt_.reset();

@@ -29,6 +29,7 @@ class Producer final : public std::enable_shared_from_this<Producer> {
   /// True when another producer must take over: librdkafka gave this one up, or it finds itself at another cluster, where
   /// others may have its id.
   bool spoiled() const { return spoiled_; }
+  void spoil() { spoiled_ = true; }
 
   /// For calls elsewhere, which may keep it. Null when retired.
   rd_kafka_t* handle() const;

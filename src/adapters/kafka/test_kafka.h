@@ -19,6 +19,36 @@ inline std::string broker_of_tests() {
 
 inline constexpr auto no_broker = "no Kafka to test against: scripts/servers up kafka, and set MAYFLY_TEST_KAFKA from its env file";
 
+/// A topic as an operator makes it.
+inline void make_topic(const std::string& brokers, const std::string& name, int partitions, const std::vector<std::pair<std::string, std::string>>& config) {
+  auto* handle = *make_producer({.brokers = brokers});
+  auto* spec = rd_kafka_NewTopic_new(name.c_str(), partitions, -1, nullptr, 0);
+  for (auto& [key, value] : config) rd_kafka_NewTopic_set_config(spec, key.c_str(), value.c_str());
+  Queue answers(rd_kafka_queue_new(handle));
+  rd_kafka_CreateTopics(handle, &spec, 1, nullptr, answers.get());
+  Event(rd_kafka_queue_poll(answers.get(), 10'000));
+  rd_kafka_NewTopic_destroy(spec);
+  answers.reset();
+  rd_kafka_destroy(handle);
+}
+
+/// Removes what a topic holds before `offset`, in each of its partitions that reach that far, as retention does.
+inline void forget_before(const std::string& brokers, const std::string& name, std::int64_t offset) {
+  auto* handle = *make_producer({.brokers = brokers});
+  constexpr int partitions = 12;
+  Queue answers(rd_kafka_queue_new(handle));
+  for (int i = 0; i < partitions; ++i) {
+    Partitions list(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(list.get(), name.c_str(), i)->offset = offset;
+    auto* records = rd_kafka_DeleteRecords_new(list.get());
+    rd_kafka_DeleteRecords(handle, &records, 1, nullptr, answers.get());
+    Event(rd_kafka_queue_poll(answers.get(), 10'000));
+    rd_kafka_DeleteRecords_destroy(records);
+  }
+  answers.reset();
+  rd_kafka_destroy(handle);
+}
+
 /// Deletes all topics and groups whose names begin so.
 inline void remove_all(const std::string& brokers, const std::string& prefix) {
   constexpr int patience_ms = 5000, all_topics = 1;
@@ -60,7 +90,9 @@ inline void remove_all(const std::string& brokers, const std::string& prefix) {
 class TestPrefix final {
  public:
   explicit TestPrefix(std::string brokers = broker_of_tests()) : brokers_(std::move(brokers)) {}
-  ~TestPrefix() { remove_all(brokers_, name_); }
+  ~TestPrefix() {
+    if (!brokers_.empty()) remove_all(brokers_, name_);
+  }
   TestPrefix(const TestPrefix&) = delete;
 
   const std::string& name() const { return name_; }
