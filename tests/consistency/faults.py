@@ -36,9 +36,9 @@ class Nemesis(threading.Thread):
                 free = [f for f in self.faults if f not in (o[1] for o in self._open)]
                 if free and len(self._open) < self.at_once:
                     fault = self.chance.choice(free)
-                    self.log.append(f"{time.monotonic() - began:6.1f} {fault.name}")
                     self._open.append((time.monotonic() + self.chance.uniform(*self.lasts), fault))
                     fault.begin(self.chance)
+                    self.log.append(f"{time.monotonic() - began:6.1f} {fault.name}")
                 self._wait(self.chance.uniform(*self.between))
         except Exception as why:
             self._failure = why
