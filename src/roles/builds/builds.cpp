@@ -52,30 +52,44 @@ Task<Result<void>> Builds::create(BuildRecord record, std::vector<Statement> als
   co_return Result<void>{};
 }
 
-Task<Result<bool>> Builds::try_change(std::shared_ptr<Entry> entry, const BuildEvent& event, const std::vector<Statement>& also) {
+Task<bool> Builds::is_current(std::shared_ptr<const BuildRecord> record) {
+  auto sequence = co_await sequence_of_build(db_, record->header.id);
+  co_return sequence && *sequence == record->state.sequence;
+}
+
+Task<Result<Builds::Tried>> Builds::try_change(std::shared_ptr<Entry> entry, const BuildEvent& event, const std::vector<Statement>& also) {
   // Others may hold the record they were given: change a copy, and show it only once it is stored.
   auto next = std::make_shared<BuildRecord>(*entry->record);
   auto from = next->state.sequence;
   CO_TRY_ASSIGN(auto effects, apply(next->state, event, clock_.now()));
-  if (effects.empty()) co_return true;
+  if (effects.empty()) co_return Tried::known;
   auto change = store_change(next->state, effects, from, clock_, entropy_);
   change.unit.insert(change.unit.end(), also.begin(), also.end());
   entry->record.reset();  // unknown until the database has answered
   auto stored = co_await db_.transact(std::move(change.unit));
-  if (!stored && stored.error().code == Errc::conflict) co_return false;
+  if (!stored && stored.error().code == Errc::conflict) co_return Tried::beaten;
   if (!stored) co_return std::unexpected(stored.error());
   entry->record = std::move(next);
   announce(entry->record->state, effects, std::move(change.outbox));
-  co_return true;
+  co_return Tried::stored;
 }
 
 Task<Result<void>> Builds::change(BuildId id, BuildEvent event, std::vector<Statement> also) {
   auto held = entry(id);
   auto guard = co_await held->mutex.lock(clock_);
   for (int i = 0; i < max_change_tries; ++i) {
+    bool fresh = !held->record;
     CO_TRY(co_await ensure_loaded(held, id));
-    CO_TRY_ASSIGN(bool done, co_await try_change(held, event, also));
-    if (done) co_return Result<void>{};
+    auto tried = co_await try_change(held, event, also);
+    if (tried && *tried == Tried::beaten) continue;
+    bool stored = tried && *tried == Tried::stored;
+    // A refusal, or "known already", is only as good as the state it was decided on.
+    if (!stored && !fresh && held->record && !co_await is_current(held->record)) {
+      held->record.reset();
+      continue;
+    }
+    if (!tried) co_return std::unexpected(tried.error());
+    co_return Result<void>{};
   }
   co_return fail(Errc::unavailable, "build " + id.str() + " changes faster than this change could be stored", "try again");
 }
@@ -83,10 +97,7 @@ Task<Result<void>> Builds::change(BuildId id, BuildEvent event, std::vector<Stat
 Task<Result<std::shared_ptr<const BuildRecord>>> Builds::get(BuildId id) {
   auto held = entry(id);
   auto guard = co_await held->mutex.lock(clock_);
-  if (held->record) {
-    CO_TRY_ASSIGN(auto sequence, co_await sequence_of_build(db_, id));
-    if (sequence != held->record->state.sequence) held->record.reset();
-  }
+  if (held->record && !co_await is_current(held->record)) held->record.reset();
   auto loaded = co_await ensure_loaded(held, id);
   if (!loaded) {
     entries_.erase(id);

@@ -50,7 +50,9 @@ class Builds final {
 
   std::shared_ptr<Entry> entry(BuildId id);
   Task<Result<void>> ensure_loaded(std::shared_ptr<Entry> entry, BuildId id);
-  Task<Result<bool>> try_change(std::shared_ptr<Entry> entry, const BuildEvent& event, const std::vector<Statement>& also);
+  enum class Tried { stored, known, beaten };
+  Task<bool> is_current(std::shared_ptr<const BuildRecord> record);
+  Task<Result<Tried>> try_change(std::shared_ptr<Entry> entry, const BuildEvent& event, const std::vector<Statement>& also);
   void announce(const BuildState& state, const Effects& effects, std::vector<OutboxRow> rows);
 
   Database& db_;

@@ -5,10 +5,10 @@
 
 #include "adapters/memory/bus.h"
 #include "adapters/memory/cache.h"
-#include "adapters/sqlite/sqlite.h"
 #include "async/scope.h"
 #include "roles/schema.h"
 #include "support/run.h"
+#include "support/test_database.h"
 #include "support/virtual_clock.h"
 
 namespace mayfly {
@@ -40,7 +40,7 @@ class Unsteady final : public Bus {
 struct OutboxStory : testing::Test {
   VirtualClock clock;
   TestLoop loop{clock};
-  std::unique_ptr<Database> db = open_sqlite(":memory:", schema(), {.inline_mode = true}).value();
+  std::unique_ptr<Database> db = make_test_database(schema());
   Unsteady bus{clock};
   std::unique_ptr<Cache> cache = make_memory_cache(clock);
   int made = 0;

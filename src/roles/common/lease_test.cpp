@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "adapters/sqlite/sqlite.h"
 #include "async/signal.h"
 #include "roles/schema.h"
 #include "support/run.h"
+#include "support/test_database.h"
 #include "support/virtual_clock.h"
 
 namespace mayfly {
@@ -45,7 +45,7 @@ struct Candidate {
 struct Leases : testing::Test {
   VirtualClock clock;
   TestLoop loop{clock};
-  std::unique_ptr<Database> db = open_sqlite(":memory:", schema(), {.inline_mode = true}).value();
+  std::unique_ptr<Database> db = make_test_database(schema());
 
   Task<void> pass(Duration d) { return sleep_for(clock, d); }
 };
