@@ -225,10 +225,42 @@ create table pools (
 alter table deliveries add column claimed_by text;
 )sql";
 
+// History goes by time, which its leading ids begin with: on PostgreSQL a partition is dropped when nobody needs it any more.
+constexpr std::string_view history_by_time = R"sql(
+create table events_by_time (
+  build_id text /*postgres: collate "C" */ not null,
+  sequence bigint not null,
+  part bigint not null,
+  at bigint not null,
+  kind text not null,
+  body text not null,
+  primary key (build_id, sequence, part)
+) /*postgres: partition by range (build_id) */;
+/*postgres: create table events_rest partition of events_by_time default; */
+insert into events_by_time (build_id, sequence, part, at, kind, body) select build_id, sequence, part, at, kind, body from events;
+drop table events;
+alter table events_by_time rename to events;
+
+create table log_chunks_by_time (
+  attempt_id text /*postgres: collate "C" */ not null,
+  first_offset bigint not null,
+  length bigint not null,
+  data bytea,
+  blob_key text,
+  created_at bigint not null,
+  primary key (attempt_id, first_offset)
+) /*postgres: partition by range (attempt_id) */;
+/*postgres: create table log_chunks_rest partition of log_chunks_by_time default; */
+insert into log_chunks_by_time (attempt_id, first_offset, length, data, blob_key, created_at)
+  select attempt_id, first_offset, length, data, blob_key, created_at from log_chunks;
+drop table log_chunks;
+alter table log_chunks_by_time rename to log_chunks;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& schema() {
-  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}};
+  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}};
   return steps;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // An empty database for tests of what stands above the port. Which one is decided by what the program is linked with:
-// mayfly_test_on_sqlite (in memory) or mayfly_test_on_postgres (a schema of MAYFLY_TEST_POSTGRES). Either answers at once, in
-// the caller's turn, so that it goes with virtual time.
+// mayfly_test_on_sqlite (in memory) or mayfly_test_on_postgres (a schema of MAYFLY_TEST_POSTGRES, one at a time, the same
+// migrations each time). Either answers at once, in the caller's turn, so that it goes with virtual time.
 
 #include <memory>
 #include <vector>

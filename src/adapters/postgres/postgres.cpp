@@ -5,7 +5,9 @@
 
 #include "adapters/postgres/lane.h"
 #include "adapters/postgres/migrate.h"
+#include "adapters/postgres/partitions.h"
 #include "adapters/postgres/readers.h"
+#include "base/log.h"
 
 namespace mayfly {
 namespace postgres {
@@ -99,9 +101,12 @@ class PooledDatabase final : public Database {
 }  // namespace
 }  // namespace postgres
 
-Result<std::unique_ptr<Database>> open_postgres(Loop loop, Clock&, PostgresOptions options, std::vector<Migration> migrations) {
+Result<std::unique_ptr<Database>> open_postgres(Loop loop, Clock& clock, PostgresOptions options, std::vector<Migration> migrations) {
   using namespace postgres;
   TRY(migrate(options.url, options.connect_timeout, migrations));
+  if (!options.partitions.empty())
+    if (auto kept = keep_partitions(options, clock.now()); !kept)
+      log_warn("database: partitions are not as they should be; inserts go on", {{"why", kept.error().message}});
   SessionSettings settings{false, options.statement_timeout, options.lock_timeout, options.idle_in_transaction_timeout};
   TRY_ASSIGN(auto first, connect(options.url, settings, nullptr, options.connect_timeout));
   auto database = std::make_unique<PooledDatabase>(std::move(loop), options);
