@@ -13,7 +13,7 @@ import tempfile
 
 from installs import FOLDER, Failed, Unavailable, installed, recipe_key, run
 from processes import ENDING, Process, wait_for
-from server import Server, free_port
+from server import SECONDS_TO_ANSWER, Server, free_port
 
 VERSION = "4.1.1"
 RECIPE = FOLDER / "kafka"
@@ -99,7 +99,7 @@ def train(jars, folder, log):
         starter = broker.launch([*java(jars, f"-XX:ArchiveClassesAtExit={folder / 'classes.jsa'}"), "kafka.Kafka", properties], log, directory=scratch)
         try:
             hopeless = lambda: starter.poll() is not None or ENDING.is_set()
-            if not wait_for(lambda: hopeless() or answers(port), 90, 0.1) or hopeless():
+            if not wait_for(lambda: hopeless() or answers(port), SECONDS_TO_ANSWER, 0.1) or hopeless():
                 raise Failed(f"{what}: see {log}")
         finally:
             broker.end(signal.SIGTERM, 60)
