@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "ports/bus.h"
 #include "roles/builds/columns.h"
+#include "roles/builds/job_event.h"
 
 namespace mayfly {
 namespace {
@@ -194,22 +195,12 @@ json::array steps_view(const std::vector<StepState>& steps) {
   return out;
 }
 
-std::string job_event(const BuildState& build, const JobState& job) {
+std::string job_history(const BuildState& build, const JobState& job) {
   return json::serialize(json::object{
       {"id", job.id.str()}, {"name", job.spec->name}, {"status", to_string(job.status)}, {"sequence", build.sequence},
       {"attempt", job.attempt}, {"reason", job.reason == Reason::none ? json::value(nullptr) : json::value(to_string(job.reason))},
       {"detail", job.detail}, {"start_time", instant(job.start_time)}, {"end_time", instant(job.end_time)},
       {"steps", steps_view(job.steps)}});
-}
-
-/// What goes on the bus when a job becomes ready: what to run, never a secret.
-std::string job_message(const BuildState& build, const JobState& job) {
-  json::array commands;
-  for (auto& step : job.spec->steps) commands.push_back(json::string(step.run));
-  json::object env;
-  for (auto& [key, value] : job.spec->env) env[key] = value;
-  return json::serialize(json::object{{"build_id", build.id.str()}, {"job_id", job.id.str()}, {"image", job.spec->image},
-                                      {"commands", std::move(commands)}, {"env_vars", std::move(env)}});
 }
 
 /// Appends history and outbox rows for one change.
@@ -233,11 +224,11 @@ class Announcer {
     json::array ended;
     for (auto i : effects.changed) {
       auto& job = build_.jobs[i];
-      history(effects.steps_only ? "step" : "job", job_event(build_, job));
+      history(effects.steps_only ? "step" : "job", job_history(build_, job));
       if (job.status == JobStatus::assigned)
         outbox(topic::assignments, job.pool, json::serialize(json::object{{"start", job.attempt_id.str()}, {"build_id", build_.id.str()}}));
     }
-    for (auto i : effects.queued) outbox(topic::jobs, build_.project.str(), job_message(build_, build_.jobs[i]));
+    for (auto i : effects.queued) outbox(topic::jobs, build_.project.str(), job_event(build_.id, build_.jobs[i].id, *build_.jobs[i].spec));
     for (auto& stop : effects.stops)
       outbox(topic::assignments, stop.pool, json::serialize(json::object{{"stop", stop.attempt.str()}}));
     for (auto& e : effects.ended) ended.push_back(json::string(build_.jobs[e.job].id.str()));
