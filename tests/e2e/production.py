@@ -92,7 +92,12 @@ class Chaos(threading.Thread):
         self.done.append(f"kill {victim.name}")
         victim.stop(signal.SIGKILL)
         time.sleep(self.chance.uniform(0, 1))
-        victim.start()
+        for tries_left in reversed(range(5)):   # a JVM on a machine that is busy with everything else
+            try:
+                return victim.start()
+            except Failed:
+                if not tries_left:
+                    raise
 
     def stop(self):
         self.over.set()

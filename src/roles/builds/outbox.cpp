@@ -79,7 +79,8 @@ Task<void> Outbox::run() {
     auto own = std::exchange(pending_, {});
     Result<void> sent;
     if (behind_) {  // what is pending stands there too
-      sent = co_await sweep(clock_.now() + Duration(1));
+      sent = co_await bus_.ping();
+      if (sent) sent = co_await sweep(clock_.now() + Duration(1));
     } else {
       if (!own.empty()) sent = co_await send(std::move(own));
       if (sent && swept_at_ + sweep_interval <= clock_.now()) {
