@@ -372,6 +372,7 @@ Task<void> Connection::run_body(const StreamBody& body, Writer& writer, bool& co
 
 Task<void> Connection::run_endless(const StreamBody& body, Writer& writer) {
   if (server_.draining) co_return;
+  buffer_.release();
   Scope scope(server_.loop);
   struct Guard {
     Scope*& slot;

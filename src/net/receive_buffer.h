@@ -34,10 +34,20 @@ class ReceiveBuffer final {
   void shrink() {
     if (size_ > kFirstBytes && begin_ == end_) *this = {};
   }
+  /// All of it, where nothing will be received for long.
+  void release() {
+    if (begin_ != end_) return;
+    data_.reset();
+    size_ = begin_ = end_ = 0;
+  }
 
  private:
   void make_room() {
     if (begin_ == end_) begin_ = end_ = 0;
+    if (size_ == 0) {
+      *this = {};
+      return;
+    }
     if ((was_full_ && size_ < kFastBytes) || (begin_ == 0 && end_ == size_)) return resize(size_ * 2);
     if (end_ < size_) return;
     std::memmove(data_.get(), data_.get() + begin_, end_ - begin_);
