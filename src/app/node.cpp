@@ -71,6 +71,7 @@ Result<void> Node::open_roles() {
 
 void Node::open_logs() {
   auto& a = *adapters_;
+  compactor_ = std::make_unique<LogCompactor>(*a.db, *a.blobs, a.clock, a.entropy);
   if (options_.alone) {
     log_store_ = std::make_unique<LogStore>(*a.db, *a.blobs, a.clock);
     return;
@@ -166,6 +167,7 @@ void Node::start_roles(Scope& roles) {
     roles.spawn(keep_house());
   }
   if (aggregator_) roles.spawn(aggregator_->run());
+  if (has("logs")) roles.spawn(compactor_->run());
   if (has("scheduler")) roles.spawn(lead(lease("scheduler"), [this](Leadership leadership) { return schedule(std::move(leadership)); }));
   if (has("runners"))
     for (auto& pool : options_.pools) roles.spawn(lead_pool(lease("pool:" + pool.name), pool));

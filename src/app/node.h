@@ -13,6 +13,7 @@
 #include "roles/common/metrics.h"
 #include "roles/gateway/gateway.h"
 #include "roles/logs/bus_intake.h"
+#include "roles/logs/compactor.h"
 #include "roles/logs/live_logs.h"
 #include "roles/logs/log_aggregator.h"
 #include "roles/logs/log_store.h"
@@ -70,6 +71,7 @@ class Node final {
   std::unique_ptr<BusIntake> bus_intake_;
   std::unique_ptr<LiveLogs> live_logs_;
   std::unique_ptr<LogAggregator> aggregator_;
+  std::unique_ptr<LogCompactor> compactor_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<Attempts> attempts_;
   std::unique_ptr<Deliveries> deliveries_;

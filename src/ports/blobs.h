@@ -67,8 +67,9 @@ class Blobs {
   virtual Task<Result<std::vector<BlobInfo>>> list(std::string_view prefix, std::string_view after, std::size_t limit) = 0;
   /// Absent is success.
   virtual Task<Result<void>> remove(std::string_view key) = 0;
-  /// A URL that serves the bytes without more questions until `expires`, where the store can make one.
-  virtual std::optional<std::string> signed_url(std::string_view key, Time expires) = 0;
+  /// A URL that serves the bytes without more questions until `expires`, where the store can make one; as a file of that name to
+  /// browsers.
+  virtual std::optional<std::string> signed_url(std::string_view key, Time expires, std::string_view file_name = {}) = 0;
   /// Nothing where the store can make none, or for more bytes than one of its PUTs may have: send them through create().
   virtual std::optional<SignedPut> signed_put(std::string_view key, std::int64_t size, const Sha256& digest, Time expires) = 0;
 };

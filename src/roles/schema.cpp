@@ -257,10 +257,42 @@ drop table log_chunks;
 alter table log_chunks_by_time rename to log_chunks;
 )sql";
 
+// Uploads that runners make to the blob store themselves, until they are artifacts; logs of ended attempts, each one object.
+constexpr std::string_view objects = R"sql(
+create table artifact_uploads (
+  id text primary key,
+  attempt_id text not null,
+  job_id text not null,
+  build_id text not null,
+  kind text not null,
+  path text not null,
+  size bigint not null,
+  sha256 text not null,
+  blob_key text not null,
+  expires_at bigint,
+  gives_up_at bigint not null
+);
+create index artifact_uploads_by_end on artifact_uploads (gives_up_at);
+
+create table log_objects (
+  attempt_id text /*postgres: collate "C" */ not null,
+  size bigint not null,
+  lines bigint not null,
+  line_index bytea not null,
+  data bytea,
+  blob_key text,
+  created_at bigint not null,
+  untidy_since bigint,
+  primary key (attempt_id)
+) /*postgres: partition by range (attempt_id) */;
+/*postgres: create table log_objects_rest partition of log_objects default; */
+create index log_objects_untidy on log_objects (untidy_since) where untidy_since is not null;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& schema() {
-  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}};
+  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}, {4, "objects", objects}};
   return steps;
 }
 

@@ -37,6 +37,8 @@ TEST_P(SignedBlobs, AUrlServesTheBytesToWhoeverHasIt) {
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(answer.body, bytes);
   EXPECT_EQ(answer.headers.get("Content-Disposition"), "attachment");
+  EXPECT_EQ(fetch(*blobs().signed_url("artifacts/1/a.txt", in(soon), "naïve \"a\".txt")).headers.get("Content-Disposition"),
+            "attachment; filename*=UTF-8''na%C3%AFve%20%22a%22.txt");
   http::ClientRequest ranged{.url = url};
   ranged.headers.add("Range", "bytes=5-7");
   answer = send(std::move(ranged));

@@ -109,7 +109,7 @@ class FileBlobs final : public Blobs {
     co_return co_await offload(pool_, [&] { return store_->remove(key); });
   }
 
-  std::optional<std::string> signed_url(std::string_view, Time) override { return std::nullopt; }
+  std::optional<std::string> signed_url(std::string_view, Time, std::string_view) override { return std::nullopt; }
   std::optional<SignedPut> signed_put(std::string_view, std::int64_t, const Sha256&, Time) override { return std::nullopt; }
 
  private:

@@ -85,11 +85,11 @@ class BlobsOnS3 final : public S3Blobs {
     co_return co_await store_.remove(std::string(key));
   }
 
-  std::optional<std::string> signed_url(std::string_view key, Time expires) override {
+  std::optional<std::string> signed_url(std::string_view key, Time expires, std::string_view file_name) override {
     if (!check_blob_key(key)) return std::nullopt;
     // Bytes of jobs are never a page of anybody's.
     http::Query query;
-    query.add("response-content-disposition", "attachment");
+    query.add("response-content-disposition", file_name.empty() ? "attachment" : "attachment; filename*=UTF-8''" + http::percent_encode(file_name));
     query.add("response-content-type", "application/octet-stream");
     return store_.calls().signed_url("GET", store_.object_of(key), std::move(query), {}, expires);
   }

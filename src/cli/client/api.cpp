@@ -2,6 +2,7 @@
 
 #include "base/digest.h"
 #include "base/json.h"
+#include "net/redirect.h"
 #include "net/sse.h"
 
 namespace mayfly::cli {
@@ -79,9 +80,9 @@ http::ClientRequest Api::json_request(std::string path, std::string body) const 
   return wanted;
 }
 
-/// The answer's head has come and is a success.
+/// The answer's head has come, perhaps from where the server has sent us, and is a success.
 Task<Result<std::unique_ptr<http::ClientStream>>> Api::open(http::ClientRequest request) {
-  CO_TRY_ASSIGN(auto stream, co_await client_.open(std::move(request)));
+  CO_TRY_ASSIGN(auto stream, co_await http::open_following(client_, std::move(request)));
   if (stream->status() >= 200 && stream->status() < 300) co_return stream;
   auto problem = co_await read_problem(*stream);
   co_return std::unexpected(http::error_of(stream->status(), stream->headers(), problem));
@@ -166,7 +167,12 @@ Task<Result<Page<Artifact>>> Api::artifacts(std::string build_id, std::optional<
 Task<Result<void>> Api::artifact_bytes(std::string artifact_id, std::int64_t from, Sink sink) {
   auto wanted = request("GET", at("/artifacts", artifact_id));
   if (from > 0) wanted.headers.set("Range", "bytes=" + std::to_string(from) + "-");
-  CO_TRY_ASSIGN(auto stream, co_await open(std::move(wanted)));
+  auto through_server = wanted;
+  through_server.url += "?direct=no";
+  auto opened = co_await open(std::move(wanted));
+  // The server may have sent us to a store that cannot be reached from here.
+  if (!opened && opened.error().code != Errc::not_found) opened = co_await open(std::move(through_server));
+  CO_TRY_ASSIGN(auto stream, std::move(opened));
   auto skip = stream->status() == 206 ? 0 : std::size_t(from);  // a server that knows no ranges sends all of it
   CO_TRY(co_await pump(*stream, [&](std::string_view bytes) -> Task<Result<bool>> {
     auto skipped = std::min(skip, bytes.size());

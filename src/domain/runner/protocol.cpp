@@ -248,6 +248,52 @@ Result<LogsAnswer> logs_answer_from_json(std::string_view text) {
   return read.done(a);
 }
 
+std::string to_json(const NewUpload& u) {
+  return json::serialize(json::object{{"kind", u.kind}, {"path", u.path}, {"size", u.size}, {"sha256", u.sha256}});
+}
+
+Result<NewUpload> new_upload_from_json(std::string_view text) {
+  TRY_ASSIGN(auto v, parse_json(text));
+  NewUpload u;
+  Reader read(v, "");
+  read.required("kind", u.kind);
+  read.required("path", u.path);
+  count(read, "size", u.size);
+  read.required("sha256", u.sha256);
+  return read.done(std::move(u));
+}
+
+std::string to_json(const PreparedUpload& p) {
+  if (p.url.empty()) return "{}";
+  json::array headers;
+  for (auto& [name, value] : p.headers) headers.push_back(json::array{name, value});
+  return json::serialize(json::object{{"id", p.id}, {"url", p.url}, {"headers", std::move(headers)}});
+}
+
+Result<PreparedUpload> prepared_upload_from_json(std::string_view text) {
+  TRY_ASSIGN(auto v, parse_json(text));
+  PreparedUpload p;
+  Reader read(v, "");
+  read.optional("id", p.id);
+  read.optional("url", p.url);
+  read.each("headers", p.headers, [](const json::value& pair, std::string path) -> Result<std::pair<std::string, std::string>> {
+    auto* both = pair.if_array();
+    if (!both || both->size() != 2 || !both->at(0).is_string() || !both->at(1).is_string()) return forms::wrong(path, "a name and a value");
+    return std::pair<std::string, std::string>(both->at(0).as_string(), both->at(1).as_string());
+  });
+  return read.done(std::move(p));
+}
+
+std::string to_json(const UploadCommit& c) { return json::serialize(json::object{{"id", c.id}}); }
+
+Result<UploadCommit> upload_commit_from_json(std::string_view text) {
+  TRY_ASSIGN(auto v, parse_json(text));
+  UploadCommit c;
+  Reader read(v, "");
+  read.required("id", c.id);
+  return read.done(std::move(c));
+}
+
 std::string to_json(const StepsReport& r) { return json::serialize(json::object{{"steps", form(r.steps)}}); }
 
 Result<StepsReport> steps_report_from_json(std::string_view text) {

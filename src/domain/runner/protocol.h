@@ -7,7 +7,10 @@
 //   POST /runner/v1/ingest                   logs as other shippers send them (domain/logs/shipped.h) → {"logs", "bytes", "refused"}
 //   POST /runner/v1/attempts/{id}/steps      StepsReport → {}
 //   PUT  /runner/v1/attempts/{id}/artifacts?kind=artifact|outputs&path=P   bytes, `Digest: sha-256=…` → {"id", "sha256"}
-//   GET  /runner/v1/attempts/{id}/artifacts/{artifact}                     bytes of an artifact of a needed job
+//   POST /runner/v1/attempts/{id}/artifacts/prepare  NewUpload → PreparedUpload: where the bytes may go instead, if anywhere
+//   POST /runner/v1/attempts/{id}/artifacts/commit   UploadCommit → {"id", "sha256"}, once the bytes are there. Repeatable
+//   GET  /runner/v1/attempts/{id}/artifacts/{artifact}                     bytes of an artifact of a needed job, or 302 to where they
+//                                            are; `?direct=no`: the bytes
 //   POST /runner/v1/attempts/{id}/finish     FinishReport → {}            repeatable; 400: bytes of the log are missing, send them again
 //
 // Every call but start carries `Authorization: Bearer <attempt token>` and `Mayfly-Fence: <fence>`; 409 with problem code
@@ -102,6 +105,29 @@ enum class StepStatus { waiting, running, succeeded, failed, canceled, skipped }
 std::string_view to_string(StepStatus);
 std::optional<StepStatus> step_status_from(std::string_view);
 
+/// A file that is to become an artifact.
+struct NewUpload {
+  std::string kind = {};         // "artifact" or "outputs"
+  std::string path = {};
+  std::int64_t size = 0;
+  std::string sha256 = {};       // hex
+  bool operator==(const NewUpload&) const = default;
+};
+
+/// PUT the bytes to `url` with these headers (and no others that say who asks), then commit `id`. Without a URL: PUT them to
+/// the server.
+struct PreparedUpload {
+  std::string id = {};
+  std::string url = {};
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  bool operator==(const PreparedUpload&) const = default;
+};
+
+struct UploadCommit {
+  std::string id = {};
+  bool operator==(const UploadCommit&) const = default;
+};
+
 struct StepState {
   std::string name = {};
   StepStatus status = StepStatus::waiting;
@@ -155,6 +181,9 @@ std::string to_json(const RunnerJob&);
 std::string to_json(const HeartbeatRequest&);
 std::string to_json(const HeartbeatAnswer&);
 std::string to_json(const LogsAnswer&);
+std::string to_json(const NewUpload&);
+std::string to_json(const PreparedUpload&);
+std::string to_json(const UploadCommit&);
 std::string to_json(const StepsReport&);
 std::string to_json(const FinishReport&);
 Result<StartRequest> start_request_from_json(std::string_view);
@@ -163,6 +192,9 @@ Result<RunnerJob> runner_job_from_json(std::string_view);
 Result<HeartbeatRequest> heartbeat_request_from_json(std::string_view);
 Result<HeartbeatAnswer> heartbeat_answer_from_json(std::string_view);
 Result<LogsAnswer> logs_answer_from_json(std::string_view);
+Result<NewUpload> new_upload_from_json(std::string_view);
+Result<PreparedUpload> prepared_upload_from_json(std::string_view);
+Result<UploadCommit> upload_commit_from_json(std::string_view);
 Result<StepsReport> steps_report_from_json(std::string_view);
 Result<FinishReport> finish_report_from_json(std::string_view);
 

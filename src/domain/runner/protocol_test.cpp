@@ -56,6 +56,23 @@ TEST(RunnerProtocol, TheJobComesBackAsItWas) {
   EXPECT_EQ(runner_job_from_json(to_json(plain)), plain);
 }
 
+TEST(RunnerProtocol, UploadsComeBackAsTheyWere) {
+  NewUpload upload{.kind = "artifact", .path = "a/b", .size = std::int64_t(5) << 30, .sha256 = std::string(64, 'a')};
+  EXPECT_EQ(new_upload_from_json(to_json(upload)), upload);
+  PreparedUpload prepared{.id = "i", .url = "https://s3/x?y=1&z", .headers = {{"Content-Length", "5"}, {"x", ""}}};
+  EXPECT_EQ(prepared_upload_from_json(to_json(prepared)), prepared);
+  EXPECT_EQ(prepared_upload_from_json(to_json(PreparedUpload{})), PreparedUpload{});
+  EXPECT_EQ(upload_commit_from_json(to_json(UploadCommit{"i"})), UploadCommit{"i"});
+}
+
+TEST(RunnerProtocol, UploadsThatMakeNoSenseAreRefused) {
+  EXPECT_FALSE(new_upload_from_json(R"({"kind":"artifact","path":"a","size":-1,"sha256":""})"));
+  EXPECT_FALSE(new_upload_from_json(R"({"kind":"artifact","path":"a","size":1})"));
+  for (auto* headers : {"{}", "[1]", R"([["a"]])", R"([["a",1]])", R"([["a","b","c"]])"})
+    EXPECT_FALSE(prepared_upload_from_json(R"({"id":"i","url":"u","headers":)" + std::string(headers) + "}")) << headers;
+  EXPECT_FALSE(upload_commit_from_json("{}"));
+}
+
 TEST(RunnerProtocol, TheAnswerToStartCarriesTheJob) {
   auto back = start_answer_from_json(to_json(StartAnswer{"token", Fence{3}, some_job()}));
   ASSERT_TRUE(back) << back.error().message;

@@ -9,7 +9,26 @@ namespace {
 
 constexpr std::int64_t read_bytes = 1 << 20;
 
+/// What says which bytes they are, wherever they are read.
+void describe(http::Response& response, const Artifact& artifact) {
+  auto digest = from_hex(artifact.sha256);
+  if (digest) response.headers.set("Repr-Digest", "sha-256=:" + to_base64(*digest) + ":");
+  response.headers.set("ETag", "\"" + artifact.sha256 + "\"");
+}
+
+/// To the store itself, where it serves people and the asker has not said no.
+std::optional<http::Response> elsewhere(ArtifactStore& store, const Artifact& artifact, const http::Request& request) {
+  if (request.method == "HEAD" || request.query.get("direct") == "no") return std::nullopt;
+  auto link = store.link(artifact);
+  if (!link) return std::nullopt;
+  auto response = http::redirect(302, *link);
+  describe(response, artifact);
+  response.headers.set("Cache-Control", "no-store");
+  return response;
+}
+
 Task<http::Response> send_artifact(ArtifactStore& store, Artifact artifact, const http::Request& request) {
+  if (auto there = elsewhere(store, artifact, request)) co_return *std::move(there);
   auto size = std::uint64_t(artifact.size);
   auto range = http::parse_range(request.headers.get("Range"), size);
   if (range.kind == http::RangeKind::unsatisfiable) {
@@ -31,9 +50,7 @@ Task<http::Response> send_artifact(ArtifactStore& store, Artifact artifact, cons
     }
   };
   auto response = http::stream_response(partial ? 206 : 200, "application/octet-stream", std::move(body));
-  auto digest = from_hex(artifact.sha256);
-  if (digest) response.headers.set("Repr-Digest", "sha-256=:" + to_base64(*digest) + ":");
-  response.headers.set("ETag", "\"" + artifact.sha256 + "\"");
+  describe(response, artifact);
   response.headers.set("Accept-Ranges", "bytes");
   response.headers.set("X-Content-Type-Options", "nosniff");
   // A job's bytes are never a page of ours.

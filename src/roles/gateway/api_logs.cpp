@@ -5,10 +5,12 @@
 #include "net/sse.h"
 #include "roles/gateway/build_log.h"
 #include "roles/gateway/gateway.h"
+#include "roles/logs/log_lines.h"
 
 namespace mayfly {
 namespace {
 
+constexpr std::int64_t default_lines = 100;
 constexpr std::size_t read_bytes = 256 << 10;
 constexpr Duration first_look = std::chrono::seconds(1);   // for what nobody tells: a canceled attempt, a lost message …
 constexpr Duration last_look = std::chrono::seconds(5);    // … ever later while nothing happens
@@ -139,6 +141,17 @@ Task<http::Response> send_log(GatewayParts& parts, LogSource source, const http:
   co_return response;
 }
 
+/// `line` counts from 1.
+Task<http::Response> send_lines(GatewayParts& parts, AttemptId attempt, std::int64_t line, std::int64_t lines) {
+  if (line < 1 || lines < 1 || lines > max_lines_at_once)
+    co_return http::problem(Error{Errc::invalid, "line: from 1 on; lines: 1 to " + std::to_string(max_lines_at_once), ""});
+  co_return answer(co_await read_lines(parts.logs, attempt, line - 1, lines), [](std::string text) {
+    auto response = http::text_response(200, std::move(text));
+    response.headers.set("X-Content-Type-Options", "nosniff");
+    return response;
+  });
+}
+
 Task<http::Response> log_response(GatewayParts& parts, LogSource source, http::Request request) {
   auto from = request.query_param<std::int64_t>("from");
   if (!from) co_return http::problem(from.error());
@@ -178,6 +191,10 @@ void Gateway::add_logs(http::Router& router) {
       if (*number) co_return http::problem(Error{Errc::not_found, "the job has no attempt " + std::to_string(**number), ""});
       co_return http::problem(Error{Errc::not_found, "the job has not started, so it has no log", "wait for it: GET /builds/{id}/events"});
     }
+    auto line = request.query_param<std::int64_t>("line");
+    auto lines = request.query_param<std::int64_t>("lines");
+    if (!line || !lines) co_return http::problem(line ? lines.error() : line.error());
+    if (*line || *lines) co_return co_await send_lines(parts_, wanted->id, line->value_or(1), lines->value_or(default_lines));
     co_return co_await log_response(parts_, {*build, wanted}, std::move(request));
   });
 }

@@ -27,6 +27,12 @@ RunnerCredentials runner_credentials(const http::Request& request) {
   return who;
 }
 
+Task<Result<std::optional<Time>>> Gateway::artifact_expiry(ArtifactOwner owner) {
+  CO_TRY_ASSIGN(auto record, co_await parts_.builds.get(owner.build));
+  auto* job = find_job(record->state, owner.job);
+  co_return job->spec->artifacts.expire.transform([&](Duration d) { return parts_.clock.now() + d; });
+}
+
 void Gateway::add_runners(http::Router& router) {
   auto route = [&](std::string_view call, auto handler, std::uint64_t max_body = 1 << 20) {
     router.add("POST", "/runner/v1/attempts/{id}/" + std::string(call),
@@ -78,19 +84,46 @@ void Gateway::add_runners(http::Router& router) {
       },
       max_finish_bytes);
 
-  auto upload = [this](http::Request request, http::BodyReader& body) -> Task<http::Response> {
+  route("artifacts/prepare", [this](AttemptId attempt, http::Request request) -> Task<http::Response> {
+    auto wanted = new_upload_from_json(request.body);
+    if (!wanted) co_return http::problem(wanted.error());
+    auto owner = co_await parts_.attempts.artifact_owner(attempt, runner_credentials(request));
+    if (!owner) co_return http::problem(owner.error());
+    auto expires = co_await artifact_expiry(*owner);
+    if (!expires) co_return http::problem(expires.error());
+    auto prepared = co_await parts_.artifacts.prepare(*owner, std::move(wanted->kind), std::move(wanted->path), wanted->size, std::move(wanted->sha256), *expires);
+    co_return answer(std::move(prepared), [](std::optional<DirectUpload> upload) {
+      if (!upload) return http::json_response(200, to_json(PreparedUpload{}));
+      return http::json_response(200, to_json(PreparedUpload{upload->id.str(), std::move(upload->put.url), std::move(upload->put.headers)}));
+    });
+  });
+
+  auto stored = [this](Artifact a) {
+    parts_.metrics.count("mayfly_artifact_bytes_total", {}, double(a.size));
+    return http::json_response(200, json::serialize(json::object{{"id", a.id.str()}, {"sha256", a.sha256}}));
+  };
+
+  route("artifacts/commit", [this, stored](AttemptId attempt, http::Request request) -> Task<http::Response> {
+    auto wanted = upload_commit_from_json(request.body);
+    if (!wanted) co_return http::problem(wanted.error());
+    auto id = ArtifactId::parse(wanted->id);
+    if (!id) co_return http::problem(id.error());
+    auto owner = co_await parts_.attempts.artifact_owner(attempt, runner_credentials(request));
+    if (!owner) co_return http::problem(owner.error());
+    co_return answer(co_await parts_.artifacts.commit(*owner, *id), stored);
+  });
+
+  auto upload = [this, stored](http::Request request, http::BodyReader& body) -> Task<http::Response> {
     auto attempt = request.param<AttemptId>("id");
     if (!attempt) co_return http::problem(attempt.error());
     auto digest = announced_digest(request);
     if (!digest) co_return http::problem(digest.error());
     auto owner = co_await parts_.attempts.artifact_owner(*attempt, runner_credentials(request));
     if (!owner) co_return http::problem(owner.error());
-    auto record = co_await parts_.builds.get(owner->build);
-    if (!record) co_return http::problem(record.error());
-    auto* job = find_job((*record)->state, owner->job);
-    auto expires = job->spec->artifacts.expire.transform([&](Duration d) { return parts_.clock.now() + d; });
+    auto expires = co_await artifact_expiry(*owner);
+    if (!expires) co_return http::problem(expires.error());
     auto begun = co_await parts_.artifacts.begin(*owner, std::string(request.query.get("kind").value_or("artifact")),
-                                                 std::string(request.query.get("path").value_or("")), expires);
+                                                 std::string(request.query.get("path").value_or("")), *expires);
     if (!begun) co_return http::problem(begun.error());
     std::string buffer(upload_buffer_bytes, '\0');
     for (;;) {
@@ -100,10 +133,7 @@ void Gateway::add_runners(http::Router& router) {
       auto written = co_await (*begun)->write(std::string_view(buffer).substr(0, *got));
       if (!written) co_return http::problem(written.error());
     }
-    co_return answer(co_await (*begun)->finish(*digest), [&](Artifact a) {
-      parts_.metrics.count("mayfly_artifact_bytes_total", {}, double(a.size));
-      return http::json_response(200, json::serialize(json::object{{"id", a.id.str()}, {"sha256", a.sha256}}));
-    });
+    co_return answer(co_await (*begun)->finish(*digest), stored);
   };
   router.add_stream("PUT", "/runner/v1/attempts/{id}/artifacts", upload, {.max_body_bytes = std::uint64_t(max_artifact_bytes)});
 }

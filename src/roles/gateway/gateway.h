@@ -80,6 +80,8 @@ class Gateway final {
 
   Task<Result<Project>> project_named(std::string id_or_name);
   Task<Result<JobState>> job_of(JobId id);
+  /// When what the job leaves behind is to go.
+  Task<Result<std::optional<Time>>> artifact_expiry(ArtifactOwner owner);
   Task<std::string> shown(const BuildRecord& build);
   Task<Result<BuildRendering>> render(BuildId id);
 

@@ -7,12 +7,16 @@
 #include <deque>
 
 #include "async/scope.h"
+#include "roles/logs/log_objects.h"
 
 namespace mayfly {
 namespace {
 
-constexpr std::string_view select_end =
-    "select first_offset + length from log_chunks where attempt_id = $1 order by first_offset desc limit 1";
+constexpr std::string_view select_end = R"sql(
+select coalesce((select first_offset + length from log_chunks where attempt_id = $1 order by first_offset desc limit 1),
+                (select size from log_objects where attempt_id = $1), 0))sql";
+constexpr std::size_t max_log_read = 16 << 20;   // of an object at once
+
 constexpr std::string_view insert_chunk = R"sql(
 insert into log_chunks (attempt_id, first_offset, length, data, blob_key, created_at) values ($1, $2, $3, $4, $5, $6))sql";
 constexpr std::string_view select_chunks = R"sql(
@@ -21,15 +25,15 @@ where attempt_id = $1 and first_offset > $2 and first_offset + length > $3 and f
 
 std::string chunk_key(AttemptId attempt, std::int64_t first, std::size_t length) {
   char name[64];
-  std::snprintf(name, sizeof name, "/%016llx-%zx", (unsigned long long)first, length);
-  return "logs/" + attempt.str() + name;
+  std::snprintf(name, sizeof name, "%016llx-%zx", (unsigned long long)first, length);
+  return log_folder(attempt) + name;
 }
 
 }  // namespace
 
 Task<Result<std::int64_t>> stored_log_end(Database& db, AttemptId attempt) {
   CO_TRY_ASSIGN(auto rows, co_await db.query(statement(select_end, attempt)));
-  co_return rows.rows.empty() ? 0 : int_at(rows.rows[0], 0);
+  co_return int_at(rows.rows.at(0), 0);
 }
 
 Statement LogChunks::row(AttemptId attempt, std::int64_t first, std::string bytes) const {
@@ -65,6 +69,27 @@ Task<Result<void>> LogChunks::store(AttemptId attempt, std::int64_t first, std::
 }
 
 Task<Result<std::string>> LogChunks::read(AttemptId attempt, std::int64_t from, std::size_t max) {
+  auto read = co_await read_chunks(attempt, from, max);
+  if (read && !read->empty()) co_return read;
+  // No chunk begins here, or its bytes are gone: the log may have become an object, just now.
+  bool may_be_object = read || read.error().code == Errc::not_found || read.error().code == Errc::corrupt;
+  if (!may_be_object) co_return read;
+  CO_TRY_ASSIGN(auto object, co_await find_log_object(db_, attempt));
+  if (!object || from >= object->index.size()) co_return read;
+  auto size = object->index.size();
+  CO_TRY_ASSIGN(auto out, co_await read_log_object(blobs_, *std::move(object), {from, std::min(size, from + std::int64_t(std::min(max, max_log_read)))}));
+  if (out.size() == max || from + std::int64_t(out.size()) < size) co_return out;
+  CO_TRY_ASSIGN(auto later, co_await read_chunks(attempt, size, max - out.size()));
+  co_return out + later;
+}
+
+Task<Result<std::optional<LineRange>>> LogChunks::find_lines(AttemptId attempt, std::int64_t first, std::int64_t count) {
+  CO_TRY_ASSIGN(auto object, co_await find_log_object(db_, attempt));
+  if (!object) co_return std::optional<LineRange>{};
+  co_return object->index.find_lines(first, count);
+}
+
+Task<Result<std::string>> LogChunks::read_chunks(AttemptId attempt, std::int64_t from, std::size_t max) {
   CO_TRY_ASSIGN(auto chunks, co_await db_.query(statement(select_chunks, attempt, from - std::int64_t(log_chunk_bytes), from, from + std::int64_t(max))));
   std::string out;
   for (auto& row : chunks.rows) {

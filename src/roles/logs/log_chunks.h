@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "domain/logs/seekable.h"
 #include "ports/blobs.h"
 #include "ports/clock.h"
 #include "ports/database.h"
@@ -35,10 +36,14 @@ class LogChunks final {
   /// The row of a small chunk (inline_chunk_bytes), for a unit of the caller's.
   Statement row(AttemptId attempt, std::int64_t first, std::string bytes) const;
 
-  /// Up to `max` bytes from `from`; empty at the end. Errc::corrupt: a hole.
+  /// Up to `max` bytes from `from`; empty at the end. Errc::corrupt: a hole. Also of logs that are objects by now (log_objects.h).
   Task<Result<std::string>> read(AttemptId attempt, std::int64_t from, std::size_t max);
 
+  /// As LogReader's: only objects have an index.
+  Task<Result<std::optional<LineRange>>> find_lines(AttemptId attempt, std::int64_t first, std::int64_t count);
+
  private:
+  Task<Result<std::string>> read_chunks(AttemptId attempt, std::int64_t from, std::size_t max);
   Task<void> put(std::string key, std::string_view bytes, Result<void>& outcome);
 
   Database& db_;

@@ -3,9 +3,11 @@
 // LogStore is both; across nodes BusIntake takes in, LogAggregator stores, LiveLogs reads.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "domain/logs/seekable.h"
 #include "domain/runner/protocol.h"
 #include "ports/database.h"
 
@@ -41,6 +43,8 @@ class LogReader {
   virtual Task<Result<std::int64_t>> size(AttemptId attempt, bool ended) = 0;
   /// Up to `max` bytes from `from`; empty when there are none (yet).
   virtual Task<Result<std::string>> read(AttemptId attempt, std::int64_t from, std::size_t max) = 0;
+  /// Where these lines are, both counted from 0; nothing for a log that has no index of lines (yet).
+  virtual Task<Result<std::optional<LineRange>>> find_lines(AttemptId attempt, std::int64_t first, std::int64_t count) = 0;
   /// True when there may be bytes beyond `offset`, or the log has ended; false when `until` passed first.
   virtual Task<bool> wait_beyond(AttemptId attempt, std::int64_t offset, Time until) = 0;
 };

@@ -35,6 +35,9 @@ class LogStore final : public LogIntake, public LogReader {
 
   Task<Result<std::int64_t>> size(AttemptId attempt, bool ended) override;
   Task<Result<std::string>> read(AttemptId attempt, std::int64_t from, std::size_t max) override;
+  Task<Result<std::optional<LineRange>>> find_lines(AttemptId attempt, std::int64_t first, std::int64_t count) override {
+    return chunks_.find_lines(attempt, first, count);
+  }
   Task<bool> wait_beyond(AttemptId attempt, std::int64_t offset, Time until) override;
 
   /// Flushes what grows old, until canceled.

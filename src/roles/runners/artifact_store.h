@@ -34,6 +34,15 @@ struct Artifact {
   std::optional<Time> expires_at;
 };
 
+/// What a runner sends to the blob store itself.
+struct DirectUpload {
+  ArtifactId id;
+  SignedPut put;
+};
+
+inline constexpr Duration signed_transfer_life = std::chrono::hours(1);   // within which a transfer has to begin
+inline constexpr Duration upload_life = std::chrono::hours(24);           // within which it has to be committed
+
 class ArtifactUpload;
 
 class ArtifactStore final {
@@ -49,11 +58,27 @@ class ArtifactStore final {
   Task<Result<std::vector<Artifact>>> of_job(JobId job);
   Task<Result<std::string>> read(const Artifact& artifact, std::int64_t offset, std::int64_t length);
 
-  /// Removes what has expired; how many. The row goes first: nothing ever names bytes that are gone.
+  /// Where the store itself serves the bytes; nothing where it serves nobody.
+  std::optional<std::string> link(const Artifact& artifact);
+
+  /// Where the bytes may be sent to, past this server; nothing where they have to come through begin(). Errc::invalid as begin().
+  Task<Result<std::optional<DirectUpload>>> prepare(ArtifactOwner owner, std::string kind, std::string path, std::int64_t size, std::string sha256,
+                                                    std::optional<Time> expires);
+  /// Makes an artifact of what was prepared, once its bytes are there; again for who asks again. Errc::invalid: they are not
+  /// there, or are others. Errc::not_found: this attempt has prepared no such upload, or too long ago.
+  Task<Result<Artifact>> commit(ArtifactOwner owner, ArtifactId id);
+
+  /// Removes what has expired, and uploads that were never committed; how many. The row of an artifact goes first: nothing ever
+  /// names bytes that are gone.
   Task<Result<std::size_t>> expire();
 
  private:
   friend class ArtifactUpload;
+  Result<void> check(std::string_view kind, std::string_view path) const;
+  Artifact make(ArtifactOwner owner, std::string kind, std::string path, std::optional<Time> expires);
+  Task<Result<void>> check_arrived(const Artifact& upload);
+  Task<Result<std::size_t>> give_up_uploads();
+
   Database& db_;
   Blobs& blobs_;
   Clock& clock_;

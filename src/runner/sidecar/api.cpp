@@ -7,20 +7,24 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "net/redirect.h"
 
 namespace mayfly {
 namespace {
 
 constexpr std::size_t block_bytes = 256 << 10;
+constexpr std::int64_t min_direct_bytes = 256 << 10;   // below it one call to the server is less than three
+constexpr int store_tries = 4;                         // then the server is asked to take the bytes
 
 /// Worth another try: the server is not there, or says that it is not up to it now.
 bool is_passing(Errc code) {
   return code == Errc::unavailable || code == Errc::timeout || code == Errc::rate_limited || code == Errc::internal || code == Errc::canceled;
 }
 
-Error error_in(const http::ClientResponse& answer) { return http::error_of(answer.status, answer.headers, answer.body); }
+/// No other way to do the same would help.
+bool ends_all(Errc code) { return code == Errc::fenced || code == Errc::unauthenticated || code == Errc::timeout; }
 
-std::string_view text_of(const Sha256& digest) { return {reinterpret_cast<const char*>(digest.data()), digest.size()}; }
+Error error_in(const http::ClientResponse& answer) { return http::error_of(answer.status, answer.headers, answer.body); }
 
 }  // namespace
 
@@ -137,8 +141,7 @@ Task<Result<void>> RunnerApi::steps(StepsReport report) {
   co_return Result<void>{};
 }
 
-Task<Result<void>> RunnerApi::upload(std::string kind, std::string path, int fd, std::int64_t size, Sha256 digest) {
-  auto target = "/artifacts?kind=" + http::percent_encode(kind) + "&path=" + http::percent_encode(path);
+http::BodySource RunnerApi::bytes_of(int fd, std::int64_t size) const {
   auto write = [fd, size](http::BodyWriter& to) -> Task<Result<void>> {
     std::vector<char> block(block_bytes);
     for (std::int64_t at = 0; at < size;) {
@@ -149,22 +152,68 @@ Task<Result<void>> RunnerApi::upload(std::string kind, std::string path, int fd,
     }
     co_return Result<void>{};
   };
+  return {.write = write, .length = static_cast<std::uint64_t>(size)};
+}
+
+Task<Result<void>> RunnerApi::upload(std::string kind, std::string path, int fd, std::int64_t size, Sha256 digest) {
+  NewUpload upload{.kind = std::move(kind), .path = std::move(path), .size = size, .sha256 = to_hex(digest)};
+  if (size >= min_direct_bytes && store_reached_) {
+    CO_TRY_ASSIGN(auto done, co_await upload_direct(upload, fd));
+    if (done) co_return Result<void>{};
+  }
+  co_return co_await upload_through(upload, fd);
+}
+
+/// False: the bytes have to go through the server.
+Task<Result<bool>> RunnerApi::upload_direct(const NewUpload& upload, int fd) {
+  auto body = to_json(upload);
+  auto prepared = co_await call([&] { return request("POST", "/artifacts/prepare", body); });
+  if (!prepared && ends_all(prepared.error().code)) co_return std::unexpected(prepared.error());
+  if (!prepared) co_return false;   // the upload through the server will say why
+  CO_TRY_ASSIGN(auto where, prepared_upload_from_json(prepared->body));
+  if (where.url.empty()) co_return false;
+  if (!co_await put_to_store(where, fd, upload.size)) co_return false;
+  auto commit = to_json(UploadCommit{where.id});
+  auto committed = co_await call([&] { return request("POST", "/artifacts/commit", commit); });
+  if (!committed && ends_all(committed.error().code)) co_return std::unexpected(committed.error());
+  co_return committed.has_value();
+}
+
+Task<bool> RunnerApi::put_to_store(const PreparedUpload& where, int fd, std::int64_t size) {
+  auto give_up = clock_.now() + limits_.transfer_limit;
+  for (int failures = 0; failures < store_tries; ++failures) {
+    http::ClientRequest put{.method = "PUT", .url = where.url, .body = bytes_of(fd, size), .deadline = clock_.now() + limits_.transfer_limit};
+    put.headers.fields = where.headers;
+    auto answer = co_await client_.send(std::move(put));
+    constexpr int there_already = 412;   // an earlier try came through unheard
+    if (answer && (answer->ok() || answer->status == there_already)) co_return true;
+    if (answer && answer->status < 500) co_return false;
+    auto error = answer ? error_in(*answer) : answer.error();
+    if (!co_await pause(failures, give_up, error)) co_return false;
+  }
+  store_reached_ = false;
+  co_return false;
+}
+
+Task<Result<void>> RunnerApi::upload_through(const NewUpload& upload, int fd) {
+  auto target = "/artifacts?kind=" + http::percent_encode(upload.kind) + "&path=" + http::percent_encode(upload.path);
+  CO_TRY_ASSIGN(auto digest, from_hex(upload.sha256));
   CO_TRY(co_await call([&] {
     auto r = request("PUT", target, {});
     r.headers.set("Content-Type", "application/octet-stream");
-    r.headers.add("Digest", "sha-256=" + to_base64(text_of(digest)));
+    r.headers.add("Digest", "sha-256=" + to_base64(digest));
     r.deadline = clock_.now() + limits_.transfer_limit;
-    r.body = http::BodySource{.write = write, .length = static_cast<std::uint64_t>(size)};
+    r.body = bytes_of(fd, upload.size);
     return r;
   }));
   co_return Result<void>{};
 }
 
-Task<Result<void>> RunnerApi::download_once(const NeededArtifact& artifact, int fd) {
+Task<Result<void>> RunnerApi::download_once(const NeededArtifact& artifact, int fd, bool direct) {
   if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) co_return fail(Errc::invalid, "cannot empty the file for a download");
-  auto what = request("GET", "/artifacts/" + http::percent_encode(artifact.id), {});
+  auto what = request("GET", "/artifacts/" + http::percent_encode(artifact.id) + (direct ? "" : "?direct=no"), {});
   what.deadline = clock_.now() + limits_.transfer_limit;
-  CO_TRY_ASSIGN(auto stream, co_await client_.open(std::move(what)));
+  CO_TRY_ASSIGN(auto stream, co_await http::open_following(client_, std::move(what)));
   std::vector<char> block(block_bytes);
   Sha256Stream hash;
   std::string refusal;
@@ -193,9 +242,11 @@ Task<Result<void>> RunnerApi::download_once(const NeededArtifact& artifact, int 
 Task<Result<void>> RunnerApi::download(NeededArtifact artifact, int fd) {
   auto give_up = clock_.now() + limits_.give_up_after;
   for (int failures = 0;; ++failures) {
+    // Every other try goes through the server: the store may be out of reach from here, or the link too old.
+    bool direct = failures % 2 == 0;
     auto asked = current_;
-    auto done = co_await download_once(artifact, fd);
-    if (done || !is_passing(done.error().code)) co_return done;
+    auto done = co_await download_once(artifact, fd, direct);
+    if (done || (!is_passing(done.error().code) && !direct)) co_return done;
     (void)try_next(asked);
     CO_TRY(co_await pause(failures, give_up, done.error()));
   }

@@ -43,7 +43,8 @@ class RunnerApi final {
   /// Without frames it is a question: what is wanted next?
   Task<Result<LogsAnswer>> logs(std::string frames);
   Task<Result<void>> steps(StepsReport report);
-  /// The `size` bytes that `fd` holds from its beginning.
+  /// The `size` bytes that `fd` holds from its beginning: to the blob store itself where the server names one and it can be
+  /// reached, else through the server.
   Task<Result<void>> upload(std::string kind, std::string path, int fd, std::int64_t size, Sha256 digest);
   /// Writes to `fd`, which is emptied first; checks size and digest. Errc::corrupt if they differ.
   Task<Result<void>> download(NeededArtifact artifact, int fd);
@@ -56,7 +57,11 @@ class RunnerApi final {
   using MakeRequest = std::function<http::ClientRequest()>;
   Task<Result<http::ClientResponse>> call(MakeRequest make);
   bool try_next(std::size_t failed);
-  Task<Result<void>> download_once(const NeededArtifact& artifact, int fd);
+  Task<Result<void>> download_once(const NeededArtifact& artifact, int fd, bool direct);
+  Task<Result<bool>> upload_direct(const NewUpload& upload, int fd);
+  Task<Result<void>> upload_through(const NewUpload& upload, int fd);
+  Task<bool> put_to_store(const PreparedUpload& where, int fd, std::int64_t size);
+  http::BodySource bytes_of(int fd, std::int64_t size) const;
   Task<Result<void>> pause(int failures, Time give_up, const Error& last);
   http::ClientRequest request(std::string method, std::string path, std::string body) const;
 
@@ -66,6 +71,7 @@ class RunnerApi final {
   std::vector<std::string> bases_;   // "http://host/runner/v1/attempts/<id>"
   std::size_t current_ = 0;          // of bases_
   std::size_t failed_in_a_row_ = 0;  // of them
+  bool store_reached_ = true;
   RetryLimits limits_;
   std::string token_;
   Fence fence_;

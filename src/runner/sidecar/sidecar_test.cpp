@@ -474,6 +474,67 @@ TEST_F(SidecarTest, StoresArtifactsAndOutputsAndSaysWhatIsMissing) {
   EXPECT_THAT(server.log(), HasSubstr("mayfly: outputs: 'build/evil' is no file inside the workspace; it is left out\n"));
 }
 
+/// Large enough to go to the store by itself.
+RunnerJob job_with_a_large_artifact() {
+  auto job = job_of({"head -c 400000 /dev/zero > large; echo s > small"});
+  job.spec.artifacts.paths = {"large", "small"};
+  return job;
+}
+
+TEST_F(SidecarTest, LargeArtifactsGoToTheStoreItself) {
+  FakeServer server(job_with_a_large_artifact());
+  server.keep_blobs_apart();
+  run(server);
+  ASSERT_EQ(server.finished()->outcome, Outcome::success);
+  EXPECT_EQ(server.direct_uploads(), 1);
+  ASSERT_EQ(server.uploads().size(), 2u);
+  EXPECT_EQ(server.uploads()[0].path, "large");
+  EXPECT_EQ(server.uploads()[0].bytes, std::string(400'000, '\0'));
+}
+
+TEST_F(SidecarTest, AStoreThatStumblesIsAskedAgain) {
+  FakeServer server(job_with_a_large_artifact());
+  server.keep_blobs_apart();
+  server.store_stumbles(2);
+  run(server);
+  EXPECT_EQ(server.direct_uploads(), 1);
+  EXPECT_EQ(server.uploads().size(), 2u);
+}
+
+TEST_F(SidecarTest, ArtifactsGoThroughTheServerWhereTheStoreIsOutOfReach) {
+  FakeServer server(job_with_a_large_artifact());
+  server.keep_blobs_apart();
+  server.store_stumbles(1000);
+  run(server);
+  ASSERT_EQ(server.finished()->outcome, Outcome::success);
+  EXPECT_EQ(server.direct_uploads(), 0);
+  ASSERT_EQ(server.uploads().size(), 2u);
+  EXPECT_EQ(server.uploads()[0].bytes.size(), 400'000u);
+}
+
+TEST_F(SidecarTest, WhatNeededJobsLeftComesFromTheStoreItself) {
+  auto job = job_of({"cat note"});
+  job.needs = {{.name = "build", .status = "succeeded", .artifacts = {{.id = "n", .kind = "artifact", .path = "note", .size = 5, .sha256 = to_hex(sha256("note\n"))}}}};
+  FakeServer server(job);
+  server.provide("n", "note\n");
+  server.keep_blobs_apart();
+  run(server);
+  EXPECT_EQ(server.log(), "note\n");
+  EXPECT_EQ(server.direct_downloads(), 1);
+}
+
+TEST_F(SidecarTest, WhatNeededJobsLeftComesThroughTheServerWhereTheStoreIsOutOfReach) {
+  auto job = job_of({"cat note"});
+  job.needs = {{.name = "build", .status = "succeeded", .artifacts = {{.id = "n", .kind = "artifact", .path = "note", .size = 5, .sha256 = to_hex(sha256("note\n"))}}}};
+  FakeServer server(job);
+  server.provide("n", "note\n");
+  server.keep_blobs_apart();
+  server.store_stumbles(1000);
+  run(server);
+  EXPECT_EQ(server.log(), "note\n");
+  EXPECT_EQ(server.direct_downloads(), 0);
+}
+
 TEST_F(SidecarTest, KeepsArtifactsOfAFailureOnlyWhenAsked) {
   auto job = job_of({"echo a > a.txt; exit 1"});
   job.spec.artifacts.paths = {"a.txt"};

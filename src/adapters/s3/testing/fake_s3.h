@@ -2,6 +2,7 @@
 // An S3 server for tests that does on command what no real one does. It checks signatures, keeps everything in memory and
 // knows what Mayfly uses: objects, parts, listings, conditions, lifecycle.
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <string>

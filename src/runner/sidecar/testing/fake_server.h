@@ -27,6 +27,7 @@ class FakeServer final {
 
   explicit FakeServer(RunnerJob job) : job_(std::move(job)) {
     add_routes();
+    add_store_routes();
     up();
   }
 
@@ -51,6 +52,10 @@ class FakeServer final {
   void provide(std::string id, std::string bytes) { with([&] { stored_[id] = std::move(bytes); }); }
   /// Says 503 to every download.
   void hold_downloads() { with([&] { hold_downloads_ = true; }); }
+  /// Has a blob store of its own, at another address, where runners may send large files and fetch what they need.
+  void keep_blobs_apart() { with([&] { apart_ = true; }); }
+  /// The store answers so many PUTs and GETs with 503.
+  void store_stumbles(int times) { with([&] { store_stumbles_ = times; }); }
   void refuse_uploads() { with([&] { refuse_uploads_ = true; }); }
 
   // What it has seen.
@@ -59,6 +64,8 @@ class FakeServer final {
   std::string log() { return with([&] { return log_; }); }
   std::optional<FinishReport> finished() { return with([&] { return finished_; }); }
   int finishes() { return with([&] { return finishes_; }); }
+  int direct_uploads() { return with([&] { return direct_uploads_; }); }
+  int direct_downloads() { return with([&] { return direct_downloads_; }); }
   std::vector<Upload> uploads() { return with([&] { return uploads_; }); }
   std::vector<StepsReport> reports() { return with([&] { return reports_; }); }
   std::string boot_token() { return with([&] { return boot_token_; }); }
@@ -104,7 +111,55 @@ class FakeServer final {
     router_.add("POST", base + "/steps", [this](http::Request r) -> Task<Answer> { co_return with([&] { return steps(r); }); });
     router_.add("POST", base + "/finish", [this](http::Request r) -> Task<Answer> { co_return with([&] { return finish(r); }); }, {.max_body_bytes = 8 << 20});
     router_.add("PUT", base + "/artifacts", [this](http::Request r) -> Task<Answer> { co_return with([&] { return upload(r); }); }, {.max_body_bytes = 64 << 20});
+    router_.add("POST", base + "/artifacts/prepare", [this](http::Request r) -> Task<Answer> { co_return with([&] { return prepare(r); }); });
+    router_.add("POST", base + "/artifacts/commit", [this](http::Request r) -> Task<Answer> { co_return with([&] { return commit(r); }); });
     router_.add("GET", base + "/artifacts/{artifact}", [this](http::Request r) -> Task<Answer> { co_return with([&] { return download(r); }); });
+  }
+
+  void add_store_routes() {
+    store_router_.add("PUT", "/bucket/{id}", [this](http::Request r) -> Task<Answer> { co_return with([&] { return store_put(r); }); }, {.max_body_bytes = 64 << 20});
+    store_router_.add("GET", "/bucket/{id}", [this](http::Request r) -> Task<Answer> { co_return with([&] { return store_get(r); }); });
+    store_ = std::make_unique<http::testing_support::TestServer>(store_router_);
+  }
+
+  std::optional<Answer> check_store(const http::Request& r) {
+    if (r.headers.has("Authorization") || r.headers.has("Mayfly-Fence")) breaches_.push_back("the store was shown our token");
+    if (store_stumbles_ == 0) return std::nullopt;
+    --store_stumbles_;
+    return refused(Errc::unavailable, "SlowDown");
+  }
+
+  Answer prepare(const http::Request& r) {
+    if (auto no = check(r)) return *std::move(no);
+    auto wanted = new_upload_from_json(r.body);
+    if (!wanted) return refused(Errc::invalid, wanted.error().message);
+    if (!apart_) return http::json_response(200, to_json(PreparedUpload{}));
+    auto id = "u" + std::to_string(prepared_.size());
+    prepared_[id] = *wanted;
+    return http::json_response(200, to_json(PreparedUpload{id, store_->url("/bucket/" + id + "?signature=s"), {{"x-digest", wanted->sha256}}}));
+  }
+
+  Answer store_put(const http::Request& r) {
+    if (auto no = check_store(r)) return *std::move(no);
+    auto digest = to_hex(sha256(r.body));
+    if (r.query.get("signature") != "s" || r.headers.get("x-digest") != digest) return refused(Errc::forbidden, "not as it was signed");
+    stored_[*r.param("id")] = r.body;
+    return {};
+  }
+
+  Answer commit(const http::Request& r) {
+    if (auto no = check(r)) return *std::move(no);
+    auto id = upload_commit_from_json(r.body)->id;
+    if (!stored_.contains(id)) return refused(Errc::invalid, "the bytes have not arrived");
+    ++direct_uploads_;
+    uploads_.push_back({prepared_[id].kind, prepared_[id].path, stored_[id]});
+    return http::json_response(200, R"({"id":"a","sha256":""})");
+  }
+
+  Answer store_get(const http::Request& r) {
+    if (auto no = check_store(r)) return *std::move(no);
+    ++direct_downloads_;
+    return http::text_response(200, stored_[*r.param("id")], "application/octet-stream");
   }
 
   Answer start(const http::Request& r) {
@@ -198,6 +253,7 @@ class FakeServer final {
   Answer download(const http::Request& r) {
     if (auto no = check(r)) return *std::move(no);
     ++downloads_asked_;
+    if (apart_ && r.query.get("direct") != "no") return http::redirect(302, store_->url("/bucket/" + *r.param("artifact")));
     if (hold_downloads_) return refused(Errc::unavailable, "not now");
     auto found = stored_.find(*r.param("artifact"));
     if (found == stored_.end()) return refused(Errc::not_found, "no such artifact");
@@ -205,13 +261,16 @@ class FakeServer final {
   }
 
   RunnerJob job_;
-  http::Router router_;
+  http::Router router_, store_router_;
   std::string address_ = "127.0.0.1:0";
-  std::unique_ptr<http::testing_support::TestServer> server_, second_;
+  std::unique_ptr<http::testing_support::TestServer> server_, second_, store_;
 
   std::mutex mutex_;
   bool cancel_ = false, fenced_ = false, refuse_start_ = false, eager_ = true, refuse_uploads_ = false, hold_downloads_ = false, forget_at_finish_ = false, lose_ = false;
   std::int64_t grace_ms_ = 0, durable_ = 0;
+  bool apart_ = false;
+  int store_stumbles_ = 0, direct_uploads_ = 0, direct_downloads_ = 0;
+  std::map<std::string, NewUpload> prepared_;
   int stumbles_ = 0, finishes_ = 0, rewinds_ = 0, downloads_asked_ = 0;
   std::string runner_, boot_token_, log_;
   std::map<std::string, std::string> stored_;
