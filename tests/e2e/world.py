@@ -108,8 +108,10 @@ class Server:
 
     def request(self, method, path, body=None, headers=None, raw=False):
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers or {})
-        request.add_unredirected_header("Authorization", "Bearer " + self.token)  # a redirect leads to the blob store
+        headers = {"Authorization": "Bearer " + self.token, **(headers or {})}
+        who = headers.pop("Authorization")
+        request = urllib.request.Request(self.url + path, method=method, data=data, headers=headers)
+        request.add_unredirected_header("Authorization", who)  # a redirect leads to the blob store
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
                 answer = response.read()
