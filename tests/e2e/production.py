@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -66,8 +67,35 @@ class Production(Server):
         self.topology.named(random.choice(list(self.topology.nodes))).stop(signal.SIGKILL)
 
 
+def start_again(server):
+    """On a machine that is busy with everything else a JVM may need more than one try."""
+    for tries_left in reversed(range(5)):
+        try:
+            return server.start()
+        except Failed:
+            if not tries_left:
+                raise
+
+
+def flush_redis(topology):
+    with socket.create_connection(("127.0.0.1", topology.servers["redis"].port()), timeout=5) as redis:
+        redis.sendall(b"FLUSHALL\r\n")
+        redis.recv(100)
+
+
+def empty_kafka(topology):
+    """Its operator replaced it by a new one: no topics, no offsets."""
+    kafka = topology.servers["kafka"]
+    kafka.stop(signal.SIGKILL)
+    shutil.rmtree(kafka.folder)
+    start_again(kafka)
+
+
+EMPTIED = {"redis": flush_redis, "kafka": empty_kafka}
+
+
 class Chaos(threading.Thread):
-    """Ends one process after the other by kill -9, or holds it for a while, and lets it come back."""
+    """Ends one process after the other by kill -9, or holds it for a while, and lets it come back; empties what may be emptied."""
 
     def __init__(self, topology, seed, pause=2.0):
         super().__init__(daemon=True)
@@ -83,6 +111,10 @@ class Chaos(threading.Thread):
             self.wrong = why
 
     def disturb(self, victim):
+        if victim.name in EMPTIED and self.chance.random() < 0.5:
+            self.done.append(f"empty {victim.name}")
+            EMPTIED[victim.name](self.topology)
+            return
         if self.chance.random() < 0.25 and victim.process.pid():
             self.done.append(f"hold {victim.name}")
             os.kill(victim.process.pid(), signal.SIGSTOP)
@@ -92,12 +124,7 @@ class Chaos(threading.Thread):
         self.done.append(f"kill {victim.name}")
         victim.stop(signal.SIGKILL)
         time.sleep(self.chance.uniform(0, 1))
-        for tries_left in reversed(range(5)):   # a JVM on a machine that is busy with everything else
-            try:
-                return victim.start()
-            except Failed:
-                if not tries_left:
-                    raise
+        start_again(victim)
 
     def stop(self):
         self.over.set()

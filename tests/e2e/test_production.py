@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import os
 import random
+import threading
 import unittest
 import uuid
 
@@ -14,6 +15,8 @@ from world import Forge, Repository, Watcher
 BUILDS = int(os.environ.get("MAYFLY_CHAOS_BUILDS", "100"))
 SEED = int(os.environ.get("MAYFLY_CHAOS_SEED", "1"))
 PROJECTS = 4
+BUILDS_WHILE_ROLLING = 60
+PATIENCE_FOR_ALL = 900   # seconds until the last build has ended
 SENDERS = 8
 WATCHED = 12
 LINES = 300
@@ -42,7 +45,9 @@ class AcceptanceInProduction(test_acceptance.Acceptance):
         self.forge = Forge(self.server)
 
 
-class UnderChaos(unittest.TestCase):
+class Many(unittest.TestCase):
+    """Many builds at once, while something happens to what builds them."""
+
     def setUp(self):
         self.server = Production(slots=4)
         self.addCleanup(self.server.close)
@@ -52,13 +57,12 @@ class UnderChaos(unittest.TestCase):
             self.server.add_project(repo, organization=f"org{repo.name}")
         self.forge = Forge(self.server)
 
-    def test_no_build_is_lost_doubled_or_goes_back_while_everything_is_killed(self):
+    def build(self, count, meanwhile):
+        """`count` webhooks, some of them twice, built while `meanwhile(over)` runs. Returns the ended builds, all checked."""
         payloads = {repo.name: repo.push() for repo in self.repos}
         chance = random.Random(SEED)
-        wanted = [(self.repos[n % PROJECTS].name, str(uuid.uuid4()), "%040x" % chance.getrandbits(160)) for n in range(BUILDS)]
-        chaos = Chaos(self.server.topology, SEED)
-        chaos.start()
-        watchers = []
+        wanted = [(self.repos[n % PROJECTS].name, str(uuid.uuid4()), "%040x" % chance.getrandbits(160)) for n in range(count)]
+        watchers, over = [], threading.Event()
 
         def send(project, delivery, before):
             taken = self.forge.send_until_taken("push", {**payloads[project], "before": before}, delivery)
@@ -71,18 +75,22 @@ class UnderChaos(unittest.TestCase):
                 watchers[-1].start()
             return project, build
 
-        with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
-            made = list(pool.map(lambda one: send(*one), wanted))
-            ended = list(pool.map(lambda one: self.server.finished(one[1], 900), made))
-        chaos.stop()
-        self.assertEqual(len({build for _, build in made}), BUILDS, "one build a delivery")
+        with concurrent.futures.ThreadPoolExecutor(SENDERS + 1) as pool:
+            beside = pool.submit(meanwhile, over)
+            try:
+                made = list(pool.map(lambda one: send(*one), wanted))
+                ended = list(pool.map(lambda one: self.server.finished(one[1], PATIENCE_FOR_ALL), made))
+            finally:
+                over.set()
+            beside.result()
+        self.assertEqual(len({build for _, build in made}), count, "one build a delivery")
         self.check_numbers(made)
         self.check_ends(ended)
         for watcher in watchers:
             self.assertEqual(watcher.close(), [])
         with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
             list(pool.map(self.check_log, ended))
-        print(f"    {BUILDS} builds; {len(chaos.done)} disturbances: {dict(collections.Counter(chaos.done))}", flush=True)
+        return ended
 
     def check_numbers(self, made):
         """Numbered without a gap: none was made twice, or half."""
@@ -99,14 +107,42 @@ class UnderChaos(unittest.TestCase):
         reasons = collections.Counter((j["name"], j["status"], j["reason"], j["detail"]) for b in ended for j in b["jobs"] if j["status"] != "succeeded")
         self.assertEqual(reasons, collections.Counter())
         self.assertEqual({b["status"] for b in ended}, {"succeeded"})
-        again = collections.Counter(j["attempt"] for b in ended for j in b["jobs"])
-        print(f"    attempts a job: {dict(again)}", flush=True)
 
     def check_log(self, build):
         said = "".join(f"{build['id']} line {i}\n" for i in range(1, LINES + 1)).encode()
         jobs = {j["name"]: j["id"] for j in build["jobs"]}
         self.assertTrue(self.server.job_log(jobs["say"]).endswith(said), build["id"])
         self.assertTrue(self.server.job_log(jobs["then"]).endswith(f"after {build['id']}\n".encode()), build["id"])
+
+
+class UnderChaos(Many):
+    def test_no_build_is_lost_doubled_or_goes_back_while_everything_is_killed(self):
+        chaos = Chaos(self.server.topology, SEED)
+
+        def disturb(over):
+            chaos.start()
+            over.wait()
+            chaos.stop()
+
+        ended = self.build(BUILDS, disturb)
+        attempts = collections.Counter(job["attempt"] for build in ended for job in build["jobs"])
+        print(f"    {BUILDS} builds, attempts a job {dict(attempts)}; {len(chaos.done)} disturbances: {dict(collections.Counter(chaos.done))}", flush=True)
+
+
+class RollingRestart(Many):
+    def test_every_process_is_replaced_under_load_and_no_job_runs_twice(self):
+        restarted = []
+
+        def restart_all(over):
+            for node in self.server.topology.nodes.values():
+                node.stop()
+                node.start()
+                restarted.append(node.name)
+            over.wait()
+
+        ended = self.build(BUILDS_WHILE_ROLLING, restart_all)
+        self.assertEqual(len(restarted), len(self.server.topology.nodes))
+        self.assertEqual({job["attempt"] for build in ended for job in build["jobs"]}, {1})
 
 
 if __name__ == "__main__":
