@@ -15,13 +15,14 @@ constexpr std::size_t max_bytes_together = 4 << 20;
 Lane::Lane(Loop loop, Connector& connector, SessionSettings settings, WriteQueue& limits, std::chrono::milliseconds patience)
     : limits_(limits),
       patience_(patience),
-      slot_(Slot::make(std::move(loop), connector, settings,
-                       [this] {
-                         if (auto changed = std::move(slot_changed_)) changed();
-                       })),
+      slot_(Slot::make(std::move(loop), connector, settings, [this] { look_again(); })),
       group_([this](auto since) { return connected(since); }) {}
 
 Lane::~Lane() { slot_->stop(); }
+
+void Lane::look_again() {
+  if (auto changed = std::move(slot_changed_)) changed();
+}
 
 std::string_view Lane::key_of(const std::vector<Statement>& statements) {
   for (auto& statement : statements)

@@ -29,6 +29,8 @@ class Lane final {
   Task<void> commit(Unit& unit);
   std::size_t waiting() const { return queue_.size(); }
   Slot& slot() { return *slot_; }
+  /// Who waits for a connection looks whether it still wants to.
+  void look_again();
 
   /// What a unit is about: the first text that it is given, mostly an id.
   static std::string_view key_of(const std::vector<Statement>& statements);

@@ -71,8 +71,11 @@ class PooledDatabase final : public Database {
 
  private:
   Lane& lane_for(const Unit& unit) {
-    if (!unit.key.empty()) return *lanes_[std::hash<std::string_view>{}(unit.key) % lanes_.size()];
-    return **std::ranges::min_element(lanes_, {}, [](auto& lane) { return lane->waiting(); });
+    auto& own = *lanes_[std::hash<std::string_view>{}(unit.key) % lanes_.size()];
+    if (!unit.key.empty() && own.slot().link()) return own;
+    // Any does, of those that are connected the one with the shortest queue.
+    auto cost = [](auto& lane) { return std::pair(!lane->slot().link(), lane->waiting()); };
+    return **std::ranges::min_element(lanes_, {}, cost);
   }
 
   void watch() {
@@ -84,7 +87,11 @@ class PooledDatabase final : public Database {
         if (auto link = slot.link()) link->check(now, silence_);
       };
       for (auto& slot : readers_.slots()) check(*slot);
-      for (auto& lane : lanes_) check(lane->slot());
+      for (auto& lane : lanes_) {
+        check(lane->slot());
+        lane->look_again();
+      }
+      readers_.look_again();
       watch();
     });
   }

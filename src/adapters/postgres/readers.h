@@ -27,6 +27,8 @@ class Readers final {
   /// False when too many wait. `read` stays the caller's, until its `done`.
   bool ask(Read& read);
   std::vector<std::shared_ptr<Slot>>& slots() { return slots_; }
+  /// Those who have waited too long for a connection are told so.
+  void look_again() { pump(); }
 
  private:
   void pump();
