@@ -30,6 +30,7 @@ struct Faults {
   int runner_dies = 0;           // a look, each second of a running job
   int executor_fails = 0;
   Duration crash_every{};        // mean time between kills of the server; zero: none
+  bool logs_by_bus = false;      // no fault: logs go the way they go between nodes
 };
 
 inline constexpr Faults scenarios[] = {
@@ -41,6 +42,9 @@ inline constexpr Faults scenarios[] = {
     {.name = "everything", .database_before = 20, .database_after = 20, .database_slow = 100, .message_lost = 100,
      .message_doubled = 100, .message_late = 100, .forge_away = 100, .call_lost = 30, .answer_lost = 30, .runner_dies = 10,
      .executor_fails = 30, .crash_every = std::chrono::seconds(8)},
+    {.name = "calm_logs_by_bus", .logs_by_bus = true},
+    {.name = "logs_by_bus", .database_before = 20, .database_after = 20, .database_slow = 100, .message_lost = 100, .message_doubled = 100,
+     .call_lost = 30, .answer_lost = 30, .runner_dies = 10, .crash_every = std::chrono::seconds(12), .logs_by_bus = true},
 };
 
 /// Draws from the seed. `calm` ends all malice: what was broken must then heal.

@@ -9,6 +9,8 @@
 #include "adapters/sealed/secrets.h"
 #include "base/digest.h"
 #include "roles/builds/deliveries.h"
+#include "roles/logs/bus_intake.h"
+#include "roles/logs/log_aggregator.h"
 #include "roles/logs/log_store.h"
 #include "roles/runners/pool_keeper.h"
 #include "roles/scheduler/scheduler.h"
@@ -54,6 +56,8 @@ struct Node {
   FaultyDatabase db;
   Builds builds;
   LogStore logs;
+  BusIntake intake;              // in place of `logs`, where they go by the bus
+  LogAggregator aggregator;
   ArtifactStore artifacts;
   Attempts attempts;
   RateLimits limits;
@@ -64,10 +68,11 @@ struct Node {
   Scope roles;
 
   Node(Loop loop, Clock& clock, Entropy& entropy, Chance& chance, Database& truth, Blobs& blobs, Secrets& secrets, Forge& forge,
-       Executor& executor, const RunnerIdentity& identity, std::int64_t epoch)
+       Executor& executor, const RunnerIdentity& identity, std::int64_t epoch, bool logs_by_bus)
       : bus(std::make_unique<FaultyBus>(make_memory_bus(clock), clock, chance)), cache(make_memory_cache(clock)), db(truth, clock, chance),
-        builds(db, *bus, *cache, clock, entropy), logs(db, blobs, clock), artifacts(db, blobs, clock, entropy),
-        attempts(db, builds, logs, artifacts, secrets, forge, *cache, clock, identity, "http://simulated"),
+        builds(db, *bus, *cache, clock, entropy), logs(db, blobs, clock), intake(db, *bus, *cache, clock, loop),
+        aggregator(db, blobs, *bus, *cache, clock, loop), artifacts(db, blobs, clock, entropy),
+        attempts(db, builds, logs_by_bus ? static_cast<LogIntake&>(intake) : logs, artifacts, secrets, forge, *cache, clock, identity, "http://simulated"),
         limits(*cache, clock, {.deliveries = Rate{2, std::chrono::seconds{2}}}), deliveries(db, builds, *bus, forge, secrets, clock, entropy, loop, "simulated"),
         scheduler(db, builds, *bus, *cache, clock, entropy, metrics, loop, {"scheduler", epoch}),
         keeper(db, builds, executor, *bus, *cache, clock, identity, loop,
@@ -77,6 +82,8 @@ struct Node {
     deliveries.limit_by(limits);
     roles.spawn(builds.relay());
     roles.spawn(logs.run());
+    if (logs_by_bus) roles.spawn(intake.run());
+    if (logs_by_bus) roles.spawn(aggregator.run());
     roles.spawn(deliveries.run());
     roles.spawn(scheduler.run());
     roles.spawn(keeper.run());
@@ -86,7 +93,7 @@ struct Node {
 class World {
  public:
   World(std::uint64_t seed, const Faults& faults)
-      : chance_(seed, faults), entropy_(seed + 1), loop_(clock_), truth_(make_test_database(schema())),
+      : logs_by_bus_(faults.logs_by_bus), chance_(seed, faults), entropy_(seed + 1), loop_(clock_), truth_(make_test_database(schema())),
         secrets_(make_sealed_secrets(*truth_, clock_, entropy_, SealingKey::load_or_make(dir_.path() / "key", entropy_).value())),
         forge_(std::string(pipeline), clock_, chance_), identity_("key"),
         executor_(loop_.loop(), clock_, chance_, [this] { return node_ ? &node_->attempts : nullptr; }),
@@ -110,7 +117,7 @@ class World {
       Lease lease(*truth_, clock_, loop_.loop(), name, "simulated");
       epoch = (co_await lease.take())->epoch;
     }
-    node_ = std::make_shared<Node>(loop_.loop(), clock_, entropy_, chance_, *truth_, blobs_, *secrets_, forge_, executor_, identity_, epoch);
+    node_ = std::make_shared<Node>(loop_.loop(), clock_, entropy_, chance_, *truth_, blobs_, *secrets_, forge_, executor_, identity_, epoch, logs_by_bus_);
   }
 
   Task<void> crash() {
@@ -197,6 +204,7 @@ class World {
   }
 
   TempDir dir_{};
+  const bool logs_by_bus_;
   VirtualClock clock_;
   Chance chance_;
   SeededEntropy entropy_;
