@@ -11,11 +11,13 @@
 #include "async/scope.h"
 #include "base/log.h"
 #include "roles/logs/bus_intake.h"
+#include "roles/logs/compactor.h"
 #include "roles/logs/live_logs.h"
 #include "roles/logs/log_aggregator.h"
 #include "roles/schema.h"
 #include "simulation/memory_blobs.h"
 #include "support/run.h"
+#include "support/seeded_entropy.h"
 #include "support/virtual_clock.h"
 
 namespace mayfly {
@@ -164,7 +166,9 @@ struct AcrossNodes : testing::Test {
   Result<LogEnd> complete(GatewayNode& at, std::int64_t bytes) { return loop.run(at.intake.complete(attempt, bytes)); }
   std::string stored() {
     LogChunks chunks(*db, blobs, clock);
-    return loop.run(chunks.read(attempt, 0, 64 << 20)).value();
+    std::string all;
+    for (std::string part = " "; !part.empty(); all += part) part = loop.run(chunks.read(attempt, std::int64_t(all.size()), 64 << 20)).value();
+    return all;
   }
   /// As a gateway serves a viewer: everything from `from` until nothing new has come for `quiet`.
   std::string follow(GatewayNode& at, std::int64_t from, Duration quiet) {
@@ -386,6 +390,19 @@ TEST_F(AcrossNodes, AZombieStoresNothingTwice) {
   EXPECT_TRUE(complete(to, 18));
   EXPECT_EQ(stored(), "first second third") << "and it goes on behind what it finds";
   kill(other.scope);
+}
+
+TEST_F(AcrossNodes, AZombieThatWakesAfterCompactionHidesNothing) {
+  LogStore store(*db, blobs, clock), zombie(*db, blobs, clock);
+  ASSERT_TRUE(loop.run(zombie.append(attempt, frames_of(0, "first ", clock.now()))));
+  ASSERT_TRUE(loop.run(store.append(attempt, frames_of(0, "first second third", clock.now()))));
+  ASSERT_TRUE(loop.run(store.flush(attempt)));
+  SeededEntropy entropy(1);
+  LogCompactor compactor(*db, blobs, clock, entropy);
+  ASSERT_TRUE(loop.run(compactor.compact(attempt)).value());
+  ASSERT_TRUE(loop.run(zombie.flush(attempt))) << "nothing stands at its offset any more";
+  EXPECT_EQ(loop.run(stored_log_end(*db, attempt)), 18);
+  EXPECT_EQ(stored(), "first second third");
 }
 
 TEST_F(AcrossNodes, LogsMayChangeHandsAtAnyTime) {

@@ -12,9 +12,11 @@
 namespace mayfly {
 namespace {
 
+/// Of an object and a chunk that a zombie has stored since, the farther one.
 constexpr std::string_view select_end = R"sql(
-select coalesce((select first_offset + length from log_chunks where attempt_id = $1 order by first_offset desc limit 1),
-                (select size from log_objects where attempt_id = $1), 0))sql";
+select coalesce(max(reached), 0) from (
+  select reached from (select first_offset + length as reached from log_chunks where attempt_id = $1 order by first_offset desc limit 1) as last_chunk
+  union all select size from log_objects where attempt_id = $1) as ends)sql";
 constexpr std::size_t max_log_read = 16 << 20;   // of an object at once
 
 constexpr std::string_view insert_chunk = R"sql(
