@@ -21,7 +21,7 @@ constexpr Duration topic_timeout = 3s;
 constexpr Duration reach_timeout = 2s;
 constexpr Duration commit_timeout = 5s;
 constexpr Duration first_poll_timeout = 10s;
-constexpr Duration trouble_timeout = 3s;  // a first poll's, once it is known what is wrong: most of it passes
+constexpr Duration trouble_timeout = 5s;  // a first poll's, once it is known what is wrong: most of it passes
 constexpr Duration pause = 50ms;
 
 class KafkaBus final : public Bus {
