@@ -150,7 +150,7 @@ class Deploy(unittest.TestCase):
         self.assertTrue(source["include"][0].endswith("/*.jsonl"))
         if not shutil.which("vector"):
             self.skipTest("there is no vector in PATH to say what it thinks of its configuration")
-        environment = {"MAYFLY_LOG_FILES": "/tmp", "MAYFLY_URL": "http://127.0.0.1:1", "MAYFLY_SHIPPER_TOKEN": "x", "PATH": "/usr/bin:/bin:/usr/local/bin"}
+        environment = {"MAYFLY_LOG_FILES": "/tmp", "VECTOR_DATA": str(self.folder), "MAYFLY_URL": "http://127.0.0.1:1", "MAYFLY_SHIPPER_TOKEN": "x", "PATH": "/usr/bin:/bin:/usr/local/bin"}
         subprocess.run(["vector", "validate", "--no-environment", DEPLOY / "vector.toml"], env=environment, check=True)
 
 

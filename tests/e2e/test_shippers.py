@@ -1,5 +1,5 @@
-"""Logs brought by shippers that are not ours, in production form: rsyslog by Kafka, syslog-ng and curl by HTTP. What they bring twice, or lose by
-being killed, is in the log once."""
+"""Logs brought by shippers that are not ours, in production form: rsyslog by Kafka; syslog-ng, curl and, where somebody has them, Telegraf and
+Vector by HTTP. What they bring twice, or lose by being killed, is in the log once."""
 import gzip
 import json
 import pathlib
@@ -15,7 +15,7 @@ from world import BIN, Forge, Problem, Repository, Server, until
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 from installs import Unavailable  # noqa: E402
-from shippers import Rsyslog, SyslogNg  # noqa: E402
+from shippers import Rsyslog, SyslogNg, Telegraf, Vector  # noqa: E402
 from topology import Topology  # noqa: E402
 
 LINES = 4000
@@ -123,6 +123,12 @@ class Shippers(unittest.TestCase):
 
     def test_syslog_ng_brings_a_log_by_http(self):
         self.shipped(SyslogNg(self.state / "syslog-ng", self.topology.log_files, self.server.url, self.shipper_token))
+
+    def test_telegraf_brings_a_log_by_http(self):
+        self.shipped(Telegraf(self.state / "telegraf", self.topology.log_files, self.server.url, self.shipper_token))
+
+    def test_vector_brings_a_log_by_http(self):
+        self.shipped(Vector(self.state / "vector", self.topology.log_files, self.server.url, self.shipper_token))
 
     def test_without_a_shipper_the_runner_brings_the_log_at_its_end(self):
         build, job = self.speaks()

@@ -1,6 +1,7 @@
-"""Log shippers that are not ours, for tests: rsyslog to Kafka, and syslog-ng by HTTP.
+"""Log shippers that are not ours, for tests: rsyslog to Kafka, and syslog-ng, Telegraf and Vector by HTTP.
 
-Debian's packages of both are unpacked into the user's cache instead of installed: each would take the machine's own syslog away.
+Debian's packages of the first two are unpacked into the user's cache instead of installed: each would take the machine's own syslog away. No package
+has the others: they are used where they are in PATH.
 """
 import os
 import pathlib
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 
-from installs import Failed, Unavailable, installed, recipe_key, run, say
+from installs import Failed, Unavailable, installed, recipe_key, run
 from processes import Process, wait_for
 
 PACKAGES = ["libestr0", "libfastjson4", "libglib2.0-0", "libivykis0", "libjson-c5", "liblognorm5", "libnet1", "libpcre3", "libwrap0", "rsyslog", "rsyslog-kafka", "syslog-ng-core", "syslog-ng-mod-http"]
@@ -134,3 +135,75 @@ log {{ source(logs); destination(ingest); flags(flow-control); }};
     def stop(self, how=signal.SIGTERM):
         super().stop(how)
         (self.folder / "control").unlink(missing_ok=True)
+
+
+class InPath(Shipper):
+    """One that is used where somebody has it."""
+
+    program = ""
+
+    def install(self):
+        if not shutil.which(self.program):
+            raise Unavailable(f"there is no {self.program} in PATH")
+        return os.environ
+
+    def reads(self):
+        return True  # it says nothing of itself; its lines come, or they do not
+
+
+class Telegraf(InPath):
+    """Tails files and posts batches of metrics, packed and in chunks; it knows no offsets."""
+
+    program = "telegraf"
+    CONFIG = """\
+[agent]
+  interval = "1s"
+  flush_interval = "200ms"
+  flush_jitter = "0s"
+  metric_batch_size = 1000
+  metric_buffer_limit = 100000
+  omit_hostname = true
+  statefile = "{folder}/state.json"
+[[inputs.tail]]
+  files = ["{files}/*.jsonl"]
+  initial_read_offset = "saved-or-beginning"
+  max_undelivered_lines = 5000
+  path_tag = "path"
+  data_format = "value"
+  data_type = "string"
+  name_override = "log"
+[[outputs.http]]
+  url = "{url}/runner/v1/ingest"
+  method = "POST"
+  data_format = "json"
+  content_encoding = "gzip"
+  use_batch_format = true
+  [outputs.http.headers]
+    Authorization = "Bearer {token}"
+"""
+
+    def __init__(self, folder, files, url, token):
+        super().__init__(folder)
+        config = self.folder / "telegraf.conf"
+        config.touch(0o600)
+        config.write_text(self.CONFIG.format(folder=self.folder, files=files, url=url, token=token), encoding="utf-8")
+
+    def command(self):
+        return [self.program, "--config", self.folder / "telegraf.conf"]
+
+
+class Vector(InPath):
+    """With the configuration of deploy/."""
+
+    program = "vector"
+    CONFIG = pathlib.Path(__file__).resolve().parents[2] / "deploy/vector.toml"
+
+    def __init__(self, folder, files, url, token):
+        super().__init__(folder)
+        self.variables = {"MAYFLY_LOG_FILES": str(files), "MAYFLY_URL": url, "MAYFLY_SHIPPER_TOKEN": token, "VECTOR_DATA": str(self.folder)}
+
+    def install(self):
+        return {**super().install(), **self.variables}
+
+    def command(self):
+        return [self.program, "--config", self.CONFIG]
