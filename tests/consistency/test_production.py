@@ -11,13 +11,11 @@ import tempfile
 import unittest
 import warnings
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-
-import checker  # noqa: E402
-import island  # noqa: E402
-from driver import World  # noqa: E402
-from faults import Nemesis  # noqa: E402
-from production import Production  # noqa: E402
+import checker
+import island
+from driver import World
+from faults import Nemesis
+from production_links import Production
 
 SECONDS = float(os.environ.get("MAYFLY_CONSISTENCY_SECONDS", "25"))
 
