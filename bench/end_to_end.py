@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures the shipped programs from outside, each figure beside its floor in the same run; one JSON line a figure.
 
-    MAYFLY_BIN=build/release/bin bench/end_to_end.py [start burst webhooks logs idle]
+    MAYFLY_BIN=build/release/bin bench/end_to_end.py [start production burst webhooks logs idle]
 """
 
 import concurrent.futures
@@ -20,9 +20,11 @@ import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests/e2e"))
+from production import Production  # noqa: E402
 from world import Forge, Repository, Server, until  # noqa: E402
 
 ROUNDS = int(os.environ.get("MAYFLY_BENCH_ROUNDS", "200"))
+WARM_UP = 5   # builds until topics are made and connections opened
 STAMP = "version: 1\njobs:\n  a:\n    shell: bash\n    run: echo T=$EPOCHREALTIME\n"
 BODY_BYTES = 8192
 
@@ -52,21 +54,39 @@ def wait_until_ended(server, build):
         time.sleep(0.005)
 
 
+def start_samples(server, rounds):
+    """Milliseconds from sending a webhook to the first byte of its build's first step, one build after the other."""
+    repo = Repository(server.root, "start", {".ci.yaml": STAMP})
+    server.add_project(repo)
+    forge, samples = Forge(server), []
+    for i in range(rounds):
+        repo.commit({"n": str(i)})
+        payload = repo.push()
+        began = time.time()
+        build = forge.outcome(forge.send("push", payload))["build_id"]
+        wait_until_ended(server, build)
+        line = next(l for l in server.log(build).decode().splitlines() if l.startswith("T="))
+        samples.append((float(line[2:]) - began) * 1000)
+    return samples
+
+
+def production():
+    """The same across two processes of every role, PostgreSQL, Kafka, Redis and S3."""
+    server = Production(slots=8)
+    try:
+        server.start()
+        samples = start_samples(server, WARM_UP + ROUNDS)[WARM_UP:]
+        say("webhook to first byte across roles through Kafka p50", quantile(samples, 0.5), "ms")
+        say("webhook to first byte across roles through Kafka p99", quantile(samples, 0.99), "ms")
+    finally:
+        server.close()
+
+
 def start():
     floor = bare_sandbox_ms()
     server = Server(slots=8).start()
     try:
-        repo = Repository(server.root, "start", {".ci.yaml": STAMP})
-        server.add_project(repo)
-        forge, samples = Forge(server), []
-        for i in range(ROUNDS):
-            repo.commit({"n": str(i)})
-            payload = repo.push()
-            began = time.time()
-            build = forge.outcome(forge.send("push", payload))["build_id"]
-            wait_until_ended(server, build)
-            line = next(l for l in server.log(build).decode().splitlines() if l.startswith("T="))
-            samples.append((float(line[2:]) - began) * 1000)
+        samples = start_samples(server, ROUNDS)
         say("webhook to first byte of the first step p50", quantile(samples, 0.5), "ms")
         say("webhook to first byte of the first step p99", quantile(samples, 0.99), "ms")
         say("bare bubblewrap to first byte p50", quantile(floor, 0.5), "ms")
@@ -206,6 +226,6 @@ def idle():
 
 
 if __name__ == "__main__":
-    ALL = {"start": start, "burst": burst, "webhooks": webhooks, "logs": logs, "idle": idle}
+    ALL = {"start": start, "production": production, "burst": burst, "webhooks": webhooks, "logs": logs, "idle": idle}
     for name in sys.argv[1:] or ALL:
         ALL[name]()
