@@ -32,6 +32,18 @@ inline void make_topic(const std::string& brokers, const std::string& name, int 
   rd_kafka_destroy(handle);
 }
 
+/// Makes a topic's partitions so many.
+inline void add_partitions(const std::string& brokers, const std::string& name, std::size_t partitions) {
+  auto* handle = *make_producer({.brokers = brokers});
+  auto* more = rd_kafka_NewPartitions_new(name.c_str(), partitions, nullptr, 0);
+  Queue answers(rd_kafka_queue_new(handle));
+  rd_kafka_CreatePartitions(handle, &more, 1, nullptr, answers.get());
+  Event(rd_kafka_queue_poll(answers.get(), 10'000));
+  rd_kafka_NewPartitions_destroy(more);
+  answers.reset();
+  rd_kafka_destroy(handle);
+}
+
 /// Removes what a topic holds before `offset`, in each of its partitions that reach that far, as retention does.
 inline void forget_before(const std::string& brokers, const std::string& name, std::int64_t offset) {
   auto* handle = *make_producer({.brokers = brokers});
