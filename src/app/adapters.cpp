@@ -21,6 +21,8 @@ namespace mayfly {
 namespace {
 
 constexpr unsigned offload_threads = 4;
+constexpr Duration history_part = std::chrono::hours(24);        // in a partition of its own
+constexpr Duration history_kept = std::chrono::hours(24 * 90);   // what builds did and said; then it is dropped by the day
 
 std::array<std::uint8_t, 32> random_bytes(Entropy& entropy) {
   std::array<std::uint8_t, 32> random;
@@ -65,7 +67,11 @@ Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& c
   a->token = config.owner_token;
   a->offload = make_thread_offload(offload_threads);
   a->identity = std::make_unique<RunnerIdentity>(config.runner_key);
-  TRY_ASSIGN(a->db, open_postgres(loop, a->clock, {.url = config.database}, schema()));
+  PostgresOptions database{.url = config.database};
+  for (auto [table, column] : {std::pair("events", "build_id"), {"log_chunks", "attempt_id"}})
+    database.partitions.push_back({table, column, history_part, history_kept});
+  TRY_ASSIGN(a->db, open_postgres(loop, a->clock, database, schema()));
+  if (config.has("builds")) a->upkeep.push_back([all = a.get(), database] { return keep_partitions(database, all->clock, *all->offload); });
   TRY_ASSIGN(a->bus, make_kafka_bus(loop, a->clock, {.brokers = config.kafka.brokers, .topic_prefix = config.kafka.topic_prefix,
                                                      .partitions = config.kafka.partitions, .replication = config.kafka.replication}));
   TRY_ASSIGN(a->cache, make_redis_cache(loop, a->clock, {.url = config.redis}));
