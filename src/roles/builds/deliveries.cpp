@@ -39,7 +39,7 @@ constexpr std::string_view select_project_records = R"sql(
 select id, project_id, provider, provider_id, event, status, detail, build_id, received_at from deliveries
 where project_id = $3 and id < $1 order by id desc limit $2)sql";
 
-constexpr std::string_view after_every_id = "~";
+constexpr std::string_view after_every_id = "g";   // of hexadecimal digits, whatever the database sorts by
 
 DeliveryRecord record_from(const Row& row) {
   DeliveryRecord out{id_at<DeliveryId>(row, 0), id_at<ProjectId>(row, 1), text_at(row, 2), text_at(row, 3), text_at(row, 4),
