@@ -38,7 +38,8 @@ class Subscription {
  public:
   virtual ~Subscription() = default;
   /// Up to `max` messages, those of one key in the order they were published; empty when `until` passes first. One poll
-  /// at a time.
+  /// at a time. The first may take some seconds more: it returns when the group has its place in the topic, else
+  /// Errc::unavailable.
   virtual Task<Result<std::vector<Message>>> poll(std::size_t max, Time until) = 0;
   /// Done with every message this subscription has polled up to and including the one at `position`: the group need not
   /// see them again.
@@ -48,7 +49,8 @@ class Subscription {
 class Bus {
  public:
   virtual ~Bus() = default;
-  /// Accepted, all or none, when it returns. Errc::too_large past max_message_bytes; Errc::unavailable.
+  /// All are accepted when it returns. Errc::too_large past max_message_bytes: none is. Errc::unavailable: some may be, and
+  /// none of the others comes later.
   virtual Task<Result<void>> publish(std::string_view topic, std::vector<Message> messages) = 0;
   /// Each group sees each message once or more; its members divide them by key. A new group starts at the end, as that is
   /// when its first poll returns at the latest. A bus keeps messages for a while: a group that falls behind further
