@@ -49,8 +49,8 @@ class Subscription {
 class Bus {
  public:
   virtual ~Bus() = default;
-  /// All are accepted when it returns. Errc::too_large past max_message_bytes: none is. Errc::unavailable: some may be, and
-  /// none of the others comes later.
+  /// All are accepted when it returns. Errc::too_large past max_message_bytes: none is. Errc::unavailable: some may be, or
+  /// become so when a server goes on with what it had heard; nothing is kept here to be sent later.
   virtual Task<Result<void>> publish(std::string_view topic, std::vector<Message> messages) = 0;
   /// Each group sees each message once or more; its members divide them by key. A new group starts at the end, as that is
   /// when its first poll returns at the latest. A bus keeps messages for a while: a group that falls behind further
