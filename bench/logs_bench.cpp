@@ -152,7 +152,7 @@ Task<void> bare_puts(World& world, const std::string& text, Rate& out) {
 }
 
 Task<void> poll_all(World& world, Subscription& from, std::size_t bytes) {
-  for (std::size_t got = 0; got < bytes;) {
+  for (std::size_t got = 0; got < bytes && world.failure.empty();) {
     auto batch = co_await from.poll(max_aggregate_polled, world.clock.now() + 1s);
     if (!batch) world.failure = batch.error().message;
     if (!batch) co_return;
@@ -227,7 +227,7 @@ class NoBlobs final : public Blobs {
   Task<Result<std::optional<BlobInfo>>> head(std::string_view) override { co_return std::optional<BlobInfo>{}; }
   Task<Result<std::vector<BlobInfo>>> list(std::string_view, std::string_view, std::size_t) override { co_return std::vector<BlobInfo>{}; }
   Task<Result<void>> remove(std::string_view) override { co_return Result<void>{}; }
-  std::optional<std::string> signed_url(std::string_view, Time) override { return std::nullopt; }
+  std::optional<std::string> signed_url(std::string_view, Time, std::string_view) override { return std::nullopt; }
   std::optional<SignedPut> signed_put(std::string_view, std::int64_t, const Sha256&, Time) override { return std::nullopt; }
 };
 
