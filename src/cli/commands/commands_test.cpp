@@ -352,6 +352,40 @@ TEST_F(Downloads, ResumeUntilWholeAndCheckTheDigest) {
   EXPECT_EQ(ranges, (std::vector<std::string>{"none", "bytes=1000-", "bytes=2000-"}));
 }
 
+/// A server that keeps its blobs elsewhere, and knows who may fetch them there.
+class ApartDownloads : public Downloads {
+ protected:
+  void artifact_at(std::string url) {
+    moving_build({build_json("succeeded", 2, "succeeded")});
+    auto item = json::serialize(json::object{{"id", "0193aaaa-0000-7000-8000-0000000000cc"}, {"job", "test"}, {"path", "out/app.bin"}, {"size", 2500},
+                                             {"sha256", to_hex(sha256(some_bytes()))}});
+    server.answer("GET", "/builds/{id}/artifacts", 200, page({item}));
+    server.handle("GET", "/artifacts/{id}", [url](http::Request request) -> Task<http::Response> {
+      if (request.query.get("direct") == "no") co_return http::text_response(200, some_bytes(), "application/octet-stream");
+      co_return http::redirect(302, url);
+    });
+  }
+  FakeServer store;
+};
+
+TEST_F(ApartDownloads, ComeFromTheStoreItselfWithoutTheToken) {
+  store.handle("GET", "/bucket/k", [](http::Request) -> Task<http::Response> { co_return http::text_response(200, some_bytes(), "application/octet-stream"); });
+  artifact_at(store.start() + "/bucket/k?signature=s");
+  auto output = dir.file("app.bin");
+  EXPECT_EQ(run({"artifacts", "get", build_id, "out/app.bin", "-o", output}), done) << world.err();
+  EXPECT_EQ(read(output), some_bytes());
+  ASSERT_EQ(store.requests().size(), 1u);
+  EXPECT_EQ(store.requests()[0].query.get("signature"), "s");
+  EXPECT_FALSE(store.requests()[0].headers.has("Authorization"));
+}
+
+TEST_F(ApartDownloads, ComeThroughTheServerWhereTheStoreIsOutOfReach) {
+  artifact_at("http://127.0.0.1:1/bucket/k");
+  auto output = dir.file("app.bin");
+  EXPECT_EQ(run({"artifacts", "get", build_id, "out/app.bin", "-o", output}), done) << world.err();
+  EXPECT_EQ(read(output), some_bytes());
+}
+
 TEST_F(Downloads, GoOnWhereAnEarlierTryStopped) {
   auto digest = to_hex(sha256(some_bytes()));
   artifact(some_bytes(), digest);

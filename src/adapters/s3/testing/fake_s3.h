@@ -38,7 +38,7 @@ class FakeS3 final {
     return {.endpoint = "http://" + server_->address(), .bucket = "b", .access_key = "key", .secret_key = "the-secret-key",
             .part_bytes = 5 << 20, .parts_at_once = 1, .max_blob_bytes = 1 << 30,
             .first_pause = std::chrono::milliseconds(1), .longest_pause = std::chrono::milliseconds(5),
-            .give_up_after = std::chrono::milliseconds(500), .try_limit = std::chrono::milliseconds(300)};
+            .give_up_after = std::chrono::seconds(20), .try_limit = std::chrono::seconds(10)};
   }
 
   void on_request(Fault fault) {
