@@ -192,7 +192,7 @@ void make_jobs(World& world, std::int64_t count) {
 }
 
 Load dispatch_together(World& world) {
-  make_jobs(world, 120'000);
+  make_jobs(world, 60'000);
   static const std::string event(300, 'e'), message(400, 'm');
   return world.at_once(dispatched_at_once, [&](std::int64_t n) -> Task<bool> {
     std::vector<Statement> unit{expect_one(claim_build, id_of(n, 'b')), expect_one(claim_job, id_of(n, 'a'), id_of(n, 'c')), statement(insert_event, id_of(n, 'b'), n, event),
