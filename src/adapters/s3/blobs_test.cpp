@@ -115,7 +115,7 @@ TEST_F(S3, AConnectionCutInTheMiddleOfABodyIsMadeAgain) {
   auto bytes = pattern(100'000);
   ASSERT_TRUE(put("k", bytes));
   server.next("GET", {FakeS3::cut(bytes.substr(0, 50'000))});
-  EXPECT_EQ(get("k"), bytes);
+  EXPECT_TRUE(get("k") == bytes);
   EXPECT_EQ(server.count("GET"), 2u);
 }
 
@@ -225,7 +225,7 @@ TEST_F(S3, WhatFitsIntoMemoryIsOneObjectAndAByteMoreComesInParts) {
   EXPECT_EQ(server.count("POST"), 2u) << "begin and complete";
   EXPECT_EQ(info->sha256, sha256(bytes));
   EXPECT_EQ(info->size, std::int64_t(bytes.size()));
-  EXPECT_EQ(get("parts"), bytes);
+  EXPECT_TRUE(get("parts") == bytes);
   EXPECT_EQ(loop.run(blobs->head("parts")).value()->sha256, sha256(bytes));
   EXPECT_EQ(loop.run(blobs->list("parts", "", 1)).value().at(0).sha256, sha256(bytes));
 }
@@ -301,7 +301,7 @@ TEST_F(S3, ACompletionWhoseAnswerIsLostIsASuccess) {
   auto info = stream("k", bytes);
   ASSERT_TRUE(info) << info.error().message;
   EXPECT_EQ(completions, 2) << "the second found no such upload";
-  EXPECT_EQ(get("k"), bytes);
+  EXPECT_TRUE(get("k") == bytes);
 }
 
 TEST_F(S3, ACompletionNeverHeardOfLeavesTheBlobWhole) {
@@ -313,7 +313,7 @@ TEST_F(S3, ACompletionNeverHeardOfLeavesTheBlobWhole) {
   });
   auto bytes = pattern(part + 1);
   EXPECT_EQ(stream("k", bytes).error().code, Errc::unavailable);
-  EXPECT_EQ(get("k"), bytes) << "giving up took nothing from it";
+  EXPECT_TRUE(get("k") == bytes) << "giving up took nothing from it";
   server.on_request({});
   EXPECT_EQ(stream("k", bytes)->sha256, sha256(bytes)) << "putting the same again is harmless";
 }
