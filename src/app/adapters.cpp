@@ -73,7 +73,8 @@ Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& c
   TRY_ASSIGN(a->db, open_postgres(loop, a->clock, database, schema()));
   if (config.has("builds")) a->upkeep.push_back([all = a.get(), database] { return keep_partitions(database, all->clock, *all->offload); });
   TRY_ASSIGN(a->bus, make_kafka_bus(loop, a->clock, {.brokers = config.kafka.brokers, .topic_prefix = config.kafka.topic_prefix,
-                                                     .partitions = config.kafka.partitions, .replication = config.kafka.replication}));
+                                                     .partitions = config.kafka.partitions, .replication = config.kafka.replication,
+                                                     .properties = config.kafka.properties}));
   TRY_ASSIGN(a->cache, make_redis_cache(loop, a->clock, {.url = config.redis}));
   a->http = std::make_unique<http::Client>(loop);
   auto& s3 = config.s3;

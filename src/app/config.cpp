@@ -158,7 +158,10 @@ class Reader {
   }
 
   void read_section(const std::string& section, const YamlNode& map) {
-    for (auto& [key, value] : map.entries) read_value(*key, section + "." + key->text, *value);
+    for (auto& [key, value] : map.entries) {
+      if (section == "kafka" && key->text == "properties") read_kafka_properties(*value);
+      else read_value(*key, section + "." + key->text, *value);
+    }
   }
 
   void read_value(const YamlNode& at, const std::string& name, const YamlNode& value) {
@@ -174,6 +177,22 @@ class Reader {
     if (!value.is_scalar()) return wrong(value, name + ": one value, not " + std::string(value.describe()));
     if (in_file) return take_file(value.at, *key, value.text);
     complain(value.at, name, key->take(config_, value.text));
+  }
+
+  /// Names are librdkafka's own; one that ends in _file has its value in that file.
+  void read_kafka_properties(const YamlNode& map) {
+    if (!map.is_map()) return wrong(map, "kafka.properties: a map, not " + std::string(map.describe()));
+    for (auto& [key, value] : map.entries) {
+      std::string_view name = key->text;
+      std::optional<std::string> text = value->text;
+      if (name.ends_with(file_suffix)) {
+        name.remove_suffix(file_suffix.size());
+        text = contents(value->text);
+      }
+      if (!value->is_scalar()) wrong(*value, "kafka.properties: one value, not " + std::string(value->describe()));
+      else if (!text) wrong(*value, std::string(name) + ": the file '" + value->text + "' cannot be read");
+      else config_.kafka.properties.emplace_back(name, *text);
+    }
   }
 
   void unknown(const YamlNode& at, const std::string& name) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -40,6 +41,7 @@ struct KafkaConfig {
   std::string topic_prefix = {};
   int partitions = 12;
   int replication = 1;
+  std::vector<std::pair<std::string, std::string>> properties = {};   // more of librdkafka's: security.protocol, sasl.*, ssl.*
 };
 
 struct NodeConfig {

@@ -81,6 +81,15 @@ TEST(Configuration, ASecretMayStandInAFile) {
   EXPECT_THAT(refusal("runner_key_file: " + dir.file("none")), HasSubstr("cannot be read"));
 }
 
+TEST(Configuration, KafkasOwnPropertiesPassAndTheirSecretsStandInFiles) {
+  TempDir dir;
+  std::ofstream(dir.file("password")) << "hush\n";
+  auto config = parse_config("mayfly.yaml", "kafka: {brokers: k, properties: {security.protocol: SASL_SSL, sasl.password_file: " + dir.file("password") + "}}", nothing);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_THAT(config->kafka.properties, ElementsAre(testing::Pair("security.protocol", "SASL_SSL"), testing::Pair("sasl.password", "hush")));
+  EXPECT_THAT(refusal("kafka: {properties: [a]}"), HasSubstr("mayfly.yaml:1:21: kafka.properties: a map, not a list"));
+}
+
 TEST(Configuration, EveryMistakeIsSaidWithItsPlace) {
   auto text = refusal("databse: x\nroles: [gateway, gatway]\nkafka: {partitions: many}\npools: [{nmae: a}]\n");
   EXPECT_THAT(text, HasSubstr("mayfly.yaml:1:1: 'databse' is no key"));

@@ -33,6 +33,8 @@ struct Notices {
   }
 };
 
+bool is_final(Errc code) { return code == Errc::too_large || code == Errc::invalid; }
+
 }  // namespace
 
 std::string build_channel(BuildId id) { return "build:" + id.str(); }
@@ -58,8 +60,22 @@ Task<Result<void>> Outbox::send(std::vector<OutboxRow> rows) {
   }
   for (auto& build : notices.builds) (void)co_await cache_.publish("build:" + build, "");
   if (!notices.stops.empty()) (void)co_await cache_.publish(stops_channel, notices.stops);
-  for (auto& [name, messages] : by_topic) CO_TRY(co_await bus_.publish(name, std::move(messages)));
+  for (auto& [name, messages] : by_topic) CO_TRY(co_await publish(name, std::move(messages)));
   CO_TRY(co_await db_.transact(std::move(done)));
+  co_return Result<void>{};
+}
+
+/// One that the bus will never take keeps the others from nothing: it is given up, and whom it would have told looks by itself.
+Task<Result<void>> Outbox::publish(const std::string& topic, std::vector<Message> messages) {
+  auto together = co_await bus_.publish(topic, messages);
+  if (together || !is_final(together.error().code)) co_return together;
+  for (auto& message : messages) {
+    auto key = message.key;
+    auto alone = co_await bus_.publish(topic, {std::move(message)});
+    if (alone) continue;
+    if (!is_final(alone.error().code)) co_return alone;
+    log_error("the bus refuses a message for good; it is given up", {{"topic", topic}, {"key", key}, {"error", alone.error().message}});
+  }
   co_return Result<void>{};
 }
 

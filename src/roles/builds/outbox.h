@@ -34,6 +34,7 @@ class Outbox final {
 
  private:
   Task<Result<void>> send(std::vector<OutboxRow> rows);
+  Task<Result<void>> publish(const std::string& topic, std::vector<Message> messages);
   Task<Result<void>> sweep(Time made_before);
 
   Database& db_;

@@ -27,6 +27,8 @@ class Unsteady final : public Bus {
   explicit Unsteady(TimerSource& timers) : real_(make_memory_bus(timers)) {}
   Task<Result<void>> publish(std::string_view topic, std::vector<Message> messages) override {
     if (away) co_return fail(Errc::unavailable, "the brokers are away");
+    for (auto& message : messages)
+      if (message.payload == "too large") co_return fail(Errc::too_large, "more than a message may have");
     co_return co_await real_->publish(topic, std::move(messages));
   }
   std::unique_ptr<Subscription> subscribe(std::string_view topic, std::string_view group) override { return real_->subscribe(topic, group); }
@@ -115,6 +117,17 @@ TEST_F(OutboxStory, WhileTheBusIsAwayMessagesWaitAndItIsSaidAndThenTheyDrain) {
     co_await sleep_for(clock, 2s);
     EXPECT_THAT(co_await heard(listener), ElementsAre("patient"));
     EXPECT_TRUE(co_await outbox.check());
+  });
+}
+
+TEST_F(OutboxStory, AMessageThatTheBusNeverTakesKeepsNoOtherFromIt) {
+  tell([&](Outbox& outbox, Subscription& listener) -> Task<void> {
+    std::vector<OutboxRow> rows{row(clock.now(), "before"), row(clock.now(), "too large"), row(clock.now(), "after")};
+    for (auto& r : rows) co_await store(r);
+    outbox.stored(rows);
+    co_await sleep_for(clock, 1ms);
+    EXPECT_THAT(co_await heard(listener), ElementsAre("before", "after"));
+    EXPECT_EQ(co_await left(), 0);
   });
 }
 
