@@ -80,7 +80,7 @@ Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& c
   auto& s3 = config.s3;
   TRY_ASSIGN(auto blobs, make_s3_blobs(loop, *a->http, a->clock, a->entropy,
                                        {.endpoint = s3.endpoint, .public_endpoint = s3.public_endpoint, .region = s3.region, .bucket = s3.bucket,
-                                        .access_key = s3.access_key, .secret_key = s3.secret_key, .key_prefix = s3.prefix, .sweep = config.has("builds")}));
+                                        .access_key = s3.access_key, .secret_key = s3.secret_key, .key_prefix = s3.prefix, .sweep = config.has("builds"), .expiries = {{"logs/", int(std::chrono::ceil<std::chrono::days>(history_kept).count()) + 1}}}));
   a->upkeep.push_back([store = blobs.get()] { return store->run(); });
   a->blobs = std::move(blobs);
   TRY_ASSIGN(auto sealing, SealingKey::load(config.sealing_key_file));

@@ -15,6 +15,7 @@
 #include "async/task.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/text.h"
 #include "base/time.h"
 
 namespace mayfly {
@@ -33,9 +34,10 @@ Value value(T n) {
 }
 inline Value value(std::nullptr_t) { return {}; }
 inline Value value(Value v) { return v; }
-inline Value value(std::string s) { return s; }
-inline Value value(std::string_view s) { return std::string(s); }
-inline Value value(const char* s) { return std::string(s); }
+/// Text is stored as clean_text() makes it, on every database: bytes that have to stay as they are go as a Blob.
+inline Value value(std::string s) { return clean_text(std::move(s)); }
+inline Value value(std::string_view s) { return clean_text(std::string(s)); }
+inline Value value(const char* s) { return clean_text(s); }
 inline Value value(Time t) { return to_micros(t); }
 inline Value value(Fence f) { return f.value; }
 inline Value value(Blob b) { return b; }

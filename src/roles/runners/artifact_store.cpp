@@ -57,7 +57,7 @@ std::optional<Sha256> sha256_from_hex(std::string_view hex) {
 }
 
 bool is_safe_path(std::string_view path) {
-  if (path.empty() || path.size() > max_artifact_path_bytes || path.starts_with('/')) return false;
+  if (path.empty() || path.size() > max_artifact_path_bytes || path.starts_with('/') || !is_utf8(path)) return false;
   if (std::ranges::any_of(path, [](unsigned char c) { return c < 0x20 || c == 0x7f; })) return false;
   for (std::size_t at = 0; at <= path.size();) {
     auto end = std::min(path.find('/', at), path.size());
@@ -72,7 +72,7 @@ bool is_safe_path(std::string_view path) {
 
 Result<void> ArtifactStore::check(std::string_view kind, std::string_view path) const {
   if (kind != "artifact" && kind != "outputs") return fail(Errc::invalid, "kind: 'artifact' or 'outputs', not '" + std::string(kind.substr(0, 40)) + "'");
-  if (!is_safe_path(path)) return fail(Errc::invalid, "path: not a relative path without '..'");
+  if (!is_safe_path(path)) return fail(Errc::invalid, "path: not a relative path in UTF-8 without '..'");
   return {};
 }
 

@@ -1,0 +1,16 @@
+#pragma once
+// Text that others can hold: databases and JSON take UTF-8, and PostgreSQL no NUL. What comes from git, from job code and
+// from webhooks may be anything.
+
+#include <string>
+#include <string_view>
+
+namespace mayfly {
+
+/// Whether it is well-formed UTF-8 (RFC 3629: no surrogates, nothing overlong, at most U+10FFFF).
+bool is_utf8(std::string_view text);
+
+/// `text` with U+FFFD in place of every NUL and of every byte that is part of no well-formed character.
+std::string clean_text(std::string text);
+
+}  // namespace mayfly
