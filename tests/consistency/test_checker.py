@@ -109,6 +109,14 @@ class Checker(unittest.TestCase):
     def test_two_streams_of_a_client_are_two(self):
         self.assertEqual([], self.kinds(event(2, 0), event(3, 0), event(2, 0, stream="t")))
 
+    def test_last_words_after_the_end_of_a_build_are_due_to_nobody(self):
+        over = {"kind": "build", "status": "canceled"}
+        self.assertEqual([], self.kinds(event(1, 0), event(2, 0, **over), end(), event(1, 0, stream="t"), event(2, 0, stream="t", **over), event(3, 0, stream="t")))
+
+    def test_what_a_finished_stream_missed_before_the_end_of_its_build(self):
+        over = {"kind": "build", "status": "canceled"}
+        self.assertEqual(["sse_gap"], self.kinds(event(1, 0), event(2, 0, **over), end(), event(1, 0, stream="t"), event(1, 1, stream="t")))
+
     def test_an_event_that_a_finished_stream_missed(self):
         self.assertEqual(["sse_gap"], self.kinds(event(1, 0), event(2, 0), event(1, 0, stream="t"), event(3, 0, stream="t"), event(3, 0), end("t")))
 
