@@ -9,6 +9,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/text.h"
 #include "domain/pipeline/quoted.h"
 
 namespace mayfly {
@@ -20,20 +21,9 @@ constexpr std::size_t node_overhead_bytes = 16;
 std::size_t first_bad_byte(std::string_view s) {
   for (std::size_t i = 0; i < s.size();) {
     auto c = static_cast<unsigned char>(s[i]);
-    if (c < 0x80) {
-      if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) return i;
-      ++i;
-      continue;
-    }
-    std::size_t n = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-    if (n == 0 || i + n > s.size()) return i;
-    char32_t code = c & (0xff >> (n + 1));
-    for (std::size_t k = 1; k < n; ++k) {
-      auto next = static_cast<unsigned char>(s[i + k]);
-      if ((next & 0xc0) != 0x80) return i;
-      code = code << 6 | (next & 0x3f);
-    }
-    if ((n == 3 && code < 0x800) || (n == 4 && (code < 0x10000 || code > 0x10ffff)) || (code >= 0xd800 && code < 0xe000)) return i;
+    if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) return i;
+    auto n = character_bytes(s.substr(i));
+    if (n == 0) return i;
     i += n;
   }
   return s.npos;

@@ -33,11 +33,13 @@ struct Notices {
   }
 };
 
+std::string channel_of_build(const std::string& id) { return "build:" + id; }
+
 bool is_final(Errc code) { return code == Errc::too_large || code == Errc::invalid; }
 
 }  // namespace
 
-std::string build_channel(BuildId id) { return "build:" + id.str(); }
+std::string build_channel(BuildId id) { return channel_of_build(id.str()); }
 
 void Outbox::stored(std::vector<OutboxRow> rows) {
   if (pending_.size() + rows.size() > max_pending_messages) {
@@ -58,7 +60,7 @@ Task<Result<void>> Outbox::send(std::vector<OutboxRow> rows) {
     by_topic[row.topic].push_back({row.key, row.payload});
     done.push_back(statement(delete_outbox, row.id));
   }
-  for (auto& build : notices.builds) (void)co_await cache_.publish("build:" + build, "");
+  for (auto& build : notices.builds) (void)co_await cache_.publish(channel_of_build(build), "");
   if (!notices.stops.empty()) (void)co_await cache_.publish(stops_channel, notices.stops);
   for (auto& [name, messages] : by_topic) CO_TRY(co_await publish(name, std::move(messages)));
   CO_TRY(co_await db_.transact(std::move(done)));
