@@ -1,5 +1,6 @@
 #include "runner/init/kv_file.h"
 
+#include "base/text.h"
 #include "domain/runner/protocol.h"
 
 namespace mayfly {
@@ -13,22 +14,6 @@ bool good_key(std::string_view key, bool dashes) {
     if (!letter && !(i > 0 && later)) return false;
   }
   return !key.empty();
-}
-
-/// RFC 3629: no overlong forms, no surrogates, nothing over U+10FFFF.
-bool is_utf8(std::string_view s) {
-  for (std::size_t i = 0; i < s.size();) {
-    auto c = static_cast<unsigned char>(s[i]);
-    std::size_t size = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
-    if (size == 0 || i + size > s.size()) return false;
-    for (std::size_t k = 1; k < size; ++k)
-      if ((static_cast<unsigned char>(s[i + k]) & 0xC0) != 0x80) return false;
-    auto second = size > 2 ? static_cast<unsigned char>(s[i + 1]) : 0;
-    if ((c == 0xE0 && second < 0xA0) || (c == 0xED && second > 0x9F) || (c == 0xF0 && second < 0x90) || (c == 0xF4 && second > 0x8F))
-      return false;
-    i += size;
-  }
-  return true;
 }
 
 class Lines final {
