@@ -6,6 +6,7 @@ namespace mayfly::postgres {
 namespace {
 
 using namespace std::chrono_literals;
+using namespace std::string_literals;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -234,11 +235,10 @@ TEST_F(Pool, APreparationThatTheServerForgotIsMadeAgain) {
 
 TEST_F(Pool, RefusesWhatIsNoStatementOfThePort) {
   auto db = connect();
-  std::string nul("a\0b", 3), latin("\xe9t\xe9");
   for (auto& bad : {statement("SELECT ?", 1), statement("SELECT $2::text", 1, 2), statement("SELECT $1::text"), statement("SELECT 1", 1),
                     statement("SELECT 1; SELECT 2"), statement(""), statement("-- nothing"), statement("SELECT 1.5"), statement("SELECT now()"),
-                    statement("SELECT $1::text", nul), statement("SELECT $1::text", latin), statement("SELECT $1::bigint", "hunter2"),
-                    statement("COPY things TO STDOUT")}) {
+                    statement("SELECT $1::text", Value("a\0b"s)), statement("SELECT $1::text", Value("\xe9t\xe9"s)),
+                    statement("SELECT $1::bigint", "hunter2"), statement("COPY things TO STDOUT")}) {
     auto read = place->loop.run(db->query(bad));
     auto written = place->transact(*db, {bad});
     ASSERT_FALSE(read || written) << bad.sql;
