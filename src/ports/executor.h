@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "domain/build/reason.h"
+#include "domain/pipeline/plan.h"
 
 namespace mayfly {
 
@@ -27,6 +28,8 @@ struct RunnerSpec {
   std::int64_t pids = 0;
   bool network = true;
   Duration timeout{};        // the reaper's hard limit
+  std::string isolation = "sandbox";         // a word of the pipeline; one that the pool offers
+  std::vector<ServiceSpec> services = {};
 };
 
 struct RunnerStatus {

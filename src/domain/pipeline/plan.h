@@ -57,6 +57,16 @@ struct RetrySpec {
   bool operator==(const RetrySpec&) const = default;
 };
 
+/// A server beside a job, in the job's own network.
+struct ServiceSpec {
+  std::string name;            // the host name the job reaches it by
+  std::string image;
+  Env env;
+  std::string ready;           // a command run in it until it succeeds, before the job's first step; empty: ready once started
+
+  bool operator==(const ServiceSpec&) const = default;
+};
+
 struct JobSpec {
   std::string name;            // unique in the build: "test (postgres:15, 1)"
   std::string base_name;       // as written: "test"
@@ -69,6 +79,7 @@ struct JobSpec {
   std::string skip_reason;     // a sentence
   std::string image = "host";
   std::string isolation = "sandbox";
+  std::vector<ServiceSpec> services;
   bool network = true;
   std::int64_t cpu_milli = 1000;
   std::int64_t memory_bytes = std::int64_t(1) << 30;
@@ -133,5 +144,7 @@ std::string to_string(ArtifactsWhen);
 /// The stored and transmitted form of a job ("jobs.spec"): JSON, and back. Errc::corrupt if it is not ours.
 std::string job_spec_to_json(const JobSpec&);
 Result<JobSpec> job_spec_from_json(std::string_view);
+std::string services_to_json(const std::vector<ServiceSpec>&);
+Result<std::vector<ServiceSpec>> services_from_json(std::string_view);
 
 }  // namespace mayfly

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <concepts>
 
 #include "base/json.h"
@@ -9,6 +10,9 @@ namespace {
 
 constexpr Name<Priority> priorities[] = {{Priority::low, "low"}, {Priority::normal, "normal"}, {Priority::high, "high"}};
 constexpr Name<ArtifactsWhen> whens[] = {{ArtifactsWhen::success, "success"}, {ArtifactsWhen::failure, "failure"}, {ArtifactsWhen::always, "always"}};
+
+/// What jobs stored by earlier versions do not have.
+constexpr std::string_view added_later[] = {"services"};
 
 // Each struct lists its fields once, in `fields`; Writer and Reader walk the list.
 template <class F>
@@ -28,13 +32,17 @@ void fields(RetrySpec& s, F&& f) {
   f("max", s.max), f("on_failure", s.on_failure), f("on_timeout", s.on_timeout), f("on_oom", s.on_oom);
 }
 template <class F>
+void fields(ServiceSpec& s, F&& f) {
+  f("name", s.name), f("image", s.image), f("env", s.env), f("ready", s.ready);
+}
+template <class F>
 void fields(JobSpec& s, F&& f) {
   f("name", s.name), f("base_name", s.base_name), f("needs", s.needs), f("matrix", s.matrix), f("max_parallel", s.max_parallel);
   f("fail_fast", s.fail_fast), f("condition", s.condition), f("skipped", s.skipped), f("skip_reason", s.skip_reason), f("image", s.image);
   f("isolation", s.isolation), f("network", s.network), f("cpu_milli", s.cpu_milli), f("memory_bytes", s.memory_bytes), f("disk_bytes", s.disk_bytes);
   f("timeout_us", s.timeout), f("retry", s.retry), f("env", s.env), f("steps", s.steps), f("secrets", s.secrets), f("outputs", s.outputs);
   f("artifacts", s.artifacts), f("junit", s.junit), f("checkout", s.checkout), f("allow_failure", s.allow_failure), f("priority", s.priority);
-  f("runs_on", s.runs_on);
+  f("runs_on", s.runs_on), f("services", s.services);
 }
 
 template <class T>
@@ -139,7 +147,7 @@ bool in(const json::value& v, T& to) {
   bool good = true;
   fields(to, [&](const char* key, auto& field) {
     auto* value = object->if_contains(key);
-    good = good && value && in(*value, field);
+    good = good && (value ? in(*value, field) : std::ranges::find(added_later, std::string_view(key)) != std::end(added_later));
   });
   return good;
 }
@@ -166,6 +174,15 @@ Result<JobSpec> job_spec_from_json(std::string_view text) {
   JobSpec spec;
   if (!in(*value, spec)) return fail(Errc::corrupt, "a stored job has not the fields a job has");
   return spec;
+}
+
+std::string services_to_json(const std::vector<ServiceSpec>& services) { return json::serialize(out(services)); }
+
+Result<std::vector<ServiceSpec>> services_from_json(std::string_view text) {
+  auto value = parse_json(text);
+  std::vector<ServiceSpec> services;
+  if (!value || !in(*value, services)) return fail(Errc::corrupt, "stored services are not what services are");
+  return services;
 }
 
 }  // namespace mayfly

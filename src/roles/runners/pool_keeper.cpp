@@ -25,7 +25,8 @@ RunnerSpec runner_spec(const JobState& job, const RunnerIdentity& identity, cons
   auto& spec = *job.spec;
   return {.attempt = job.attempt_id, .fence = job.fence, .boot_token = identity.boot_token(job.attempt_id, job.fence),
           .api_url = api_url, .image = spec.image, .cpu_milli = spec.cpu_milli, .memory_bytes = spec.memory_bytes,
-          .disk_bytes = spec.disk_bytes, .pids = default_pids, .network = spec.network, .timeout = spec.timeout};
+          .disk_bytes = spec.disk_bytes, .pids = default_pids, .network = spec.network, .timeout = spec.timeout,
+          .isolation = spec.isolation, .services = spec.services};
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "domain/pipeline/plan.h"
 
 namespace mayfly {
 
@@ -26,6 +27,8 @@ struct SandboxSpec {
   std::int64_t memory_bytes = 0; // 0: no limit; so for the other three
   std::int64_t disk_bytes = 0;
   std::int64_t pids = 0;
+  std::string isolation = "sandbox";
+  std::vector<ServiceSpec> services = {};   // in the job's own network
   std::string attempt_dir;       // exists, mode 0700, ours alone; whatever the sandbox keeps on the host lives below it
   std::string cache_dir = {};    // unpacked images, disk templates, for all attempts; empty: `sandbox` beside attempt_dir's parent
   std::string init_path;         // mayfly-init on the host; static, so it runs in any image
