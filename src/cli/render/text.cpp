@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
+
 namespace mayfly::cli {
 namespace {
 
@@ -14,18 +16,6 @@ std::string_view code_of(Paint paint) {
   static constexpr std::array<std::string_view, 8> codes{"",           "\x1b[1m",  "\x1b[2m",  "\x1b[31m",
                                                          "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[36m"};
   return codes[std::size_t(paint)];
-}
-
-bool continues(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
-
-/// Bytes of the well-formed code point at the front; 0 when there is none.
-std::size_t code_point_length(std::string_view s) {
-  auto lead = static_cast<unsigned char>(s.front());
-  std::size_t length = lead < 0x80 ? 1 : lead >= 0xf0 && lead < 0xf5 ? 4 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xc2 && lead < 0xe0 ? 2 : 0;
-  if (length == 0 || length > s.size()) return 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if (!continues(s[i])) return 0;
-  return length;
 }
 
 /// C0, DEL, and C1 as UTF-8 writes it.
@@ -47,7 +37,7 @@ template <class F>
 void for_each_piece(std::string_view s, F visit) {
   while (!s.empty()) {
     auto escape = escape_length(s);
-    auto length = escape ? escape : std::max<std::size_t>(1, code_point_length(s));
+    auto length = escape ? escape : std::max<std::size_t>(1, character_bytes(s));
     if (!visit(s.substr(0, length), escape > 0)) return;
     s.remove_prefix(length);
   }
@@ -80,7 +70,7 @@ std::string painted(std::string_view text, Paint paint, const Style& style) {
 std::string harmless(std::string_view text) {
   std::string out;
   while (!text.empty()) {
-    auto length = code_point_length(text);
+    auto length = character_bytes(text);
     auto bad = length == 0 || is_control(text.substr(0, length));
     out += bad ? "?" : text.substr(0, length);
     text.remove_prefix(std::max<std::size_t>(1, length));
