@@ -75,7 +75,7 @@ Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& c
   TRY_ASSIGN(a->bus, make_kafka_bus(loop, a->clock, {.brokers = config.kafka.brokers, .topic_prefix = config.kafka.topic_prefix,
                                                      .partitions = config.kafka.partitions, .replication = config.kafka.replication,
                                                      .properties = config.kafka.properties}));
-  TRY_ASSIGN(a->cache, make_redis_cache(loop, a->clock, {.url = config.redis}));
+  TRY_ASSIGN(a->cache, make_redis_cache(loop, a->clock, {.url = config.redis, .authorities = config.redis_authorities}));
   a->http = std::make_unique<http::Client>(loop);
   auto& s3 = config.s3;
   TRY_ASSIGN(auto blobs, make_s3_blobs(loop, *a->http, a->clock, a->entropy,

@@ -70,6 +70,7 @@ constexpr Key keys[] = {
     {"log_level", MAYFLY_TEXT(log_level)},
     {"database", MAYFLY_TEXT(database)},
     {"redis", MAYFLY_TEXT(redis)},
+    {"redis_authorities", MAYFLY_TEXT(redis_authorities)},
     {"kafka.brokers", MAYFLY_TEXT(kafka.brokers)},
     {"kafka.topic_prefix", MAYFLY_TEXT(kafka.topic_prefix)},
     {"kafka.partitions", [](NodeConfig& c, const std::string& v) { return take_number(c.kafka.partitions, v, 1, max_partitions); }},

@@ -53,7 +53,8 @@ struct NodeConfig {
   std::string data_dir = {};         // mirrors of repositories
   std::string log_level = "info";
   std::string database = {};         // postgresql://…
-  std::string redis = {};            // redis://…
+  std::string redis = {};            // redis://… or rediss://…
+  std::string redis_authorities = {}; // PEM, for rediss://; empty: the system's
   KafkaConfig kafka = {};
   S3Config s3 = {};
   std::string runner_key = {};       // the same on every node: signs runners' tokens

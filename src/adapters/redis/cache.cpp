@@ -156,6 +156,7 @@ class RedisCache final : public Cache {
 
 Result<std::unique_ptr<Cache>> make_redis_cache(Loop loop, Clock& clock, RedisOptions options) {
   TRY_ASSIGN(auto target, parse_redis_url(options.url));
+  target.authorities = options.authorities;
   return std::make_unique<RedisCache>(std::move(loop), clock, std::move(target), std::move(options));
 }
 

@@ -12,7 +12,8 @@
 namespace mayfly {
 
 struct RedisOptions {
-  std::string url;                          // redis://[user:password@]host[:port][/database]
+  std::string url;                          // redis://[user:password@]host[:port][/database], rediss:// over TLS
+  std::string authorities = {};             // see RedisTarget
   std::string prefix = "mayfly:";           // of every key and channel: what shares a Redis shares nothing else
   RedisTimes times = {};
   std::size_t max_value_bytes = 8 << 20;    // of a value or message; beyond, Errc::too_large

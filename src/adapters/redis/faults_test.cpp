@@ -5,7 +5,9 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <map>
+#include <sstream>
 
 #include "adapters/redis/cache.h"
 #include "adapters/redis/commands.h"
@@ -312,6 +314,28 @@ TEST_F(RedisFaults, ValuesAndMessagesAreLimited) {
   EXPECT_EQ(set(*cache, 2, std::string(101, 'x')), "too_large");
   EXPECT_TRUE(loop.run(cache->publish("c", std::string(100, 'x'))));
   EXPECT_EQ(loop.run(cache->publish("c", std::string(101, 'x'))).error().code, Errc::too_large);
+}
+
+TEST_F(RedisFaults, OverTlsAServerIsTrustedThatItsAuthorityVouchesFor) {
+  auto certificate = dir.path().string() + "/redis.crt", key = dir.path().string() + "/redis.key";
+  auto make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=redis -addext subjectAltName=IP:127.0.0.1 -days 1 -keyout " + key +
+              " -out " + certificate + " 2>/dev/null";
+  ASSERT_EQ(std::system(make.c_str()), 0);
+  server = std::make_unique<ServerProcess>(std::vector<std::string>{"redis-server", "--bind", "127.0.0.1", "--port", "0", "--tls-port", std::to_string(port), "--tls-cert-file", certificate,
+                                                                    "--tls-key-file", key, "--tls-ca-cert-file", certificate, "--tls-auth-clients", "no", "--save", "", "--dir", dir.path().string()});
+  wait_for_port(port);
+  std::ostringstream authority;
+  authority << std::ifstream(certificate).rdbuf();
+  auto secured = [&](std::string_view host, std::string authorities) {
+    return *make_redis_cache(loop.loop(), clock, {.url = "rediss://" + std::string(host) + ":" + std::to_string(port), .authorities = std::move(authorities), .times = unhurried});
+  };
+  auto cache = secured("127.0.0.1", authority.str());
+  EXPECT_EQ(set(*cache, 1), "set");
+  EXPECT_EQ(got(*cache), "v@1");
+  EXPECT_EQ(set(*cache, 2, std::string(1 << 20, 'x')), "set") << "more than one TLS record";
+  EXPECT_EQ(got(*secured("127.0.0.1", "")), "unavailable") << "nobody vouches for it";
+  EXPECT_EQ(got(*secured("localhost", authority.str())), "unavailable") << "it is vouched for under another name";
+  EXPECT_EQ(got(*make_redis_cache(loop.loop(), clock, {.url = url(), .times = unhurried}).value()), "unavailable") << "it does not speak in the clear";
 }
 
 TEST_F(RedisFaults, AnotherServersLanguageIsNotTakenForRedis) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <random>
@@ -33,9 +34,13 @@ class Link final : public std::enable_shared_from_this<Link> {
     virtual void broke(std::string why) = 0;
   };
 
-  Link(Loop loop, Owner& owner) : owner_(&owner), resolver_(loop), socket_(loop) {}
+  /// Without `tls` in the clear.
+  Link(Loop loop, Owner& owner, asio::ssl::context* tls) : owner_(&owner), resolver_(loop), socket_(loop) {
+    if (tls) secured_.emplace(socket_, *tls);
+  }
 
   void connect(const RedisTarget& target) {
+    host_ = target.host;
     error_code named;
     if (auto ip = asio::ip::make_address(target.host, named); !named)
       return connect_to(tcp::resolver::results_type::create(tcp::endpoint(ip, target.port), target.host, std::to_string(target.port)));
@@ -67,27 +72,57 @@ class Link final : public std::enable_shared_from_this<Link> {
       if (!self->owner_) return;
       error_code ignored;
       self->socket_.set_option(tcp::no_delay(true), ignored);
-      self->heard_ = Steady::now();
-      self->read();
-      self->owner_->connected();
+      if (self->secured_) self->shake_hands();
+      else self->begin();
     });
+  }
+
+  void shake_hands() {
+    if (!expects_host()) return fail("no certificate can name '" + host_ + "'");
+    secured_->async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](error_code ec) {
+      if (ec) return self->fail("it cannot be trusted: " + ec.message());
+      if (self->owner_) self->begin();
+    });
+  }
+
+  /// Whom the certificate has to name.
+  bool expects_host() {
+    auto* ssl = secured_->native_handle();
+    error_code named;
+    asio::ip::make_address(host_, named);
+    if (!named) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host_.c_str()) == 1;
+    return SSL_set1_host(ssl, host_.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, host_.c_str()) == 1;
+  }
+
+  void begin() {
+    heard_ = Steady::now();
+    read();
+    owner_->connected();
+  }
+
+  void with_stream(auto use) {
+    if (secured_) use(*secured_);
+    else use(socket_);
   }
 
   /// One write at a time; what is sent meanwhile goes with the next.
   void write() {
     sending_ = std::exchange(unsent_, {});
-    asio::async_write(socket_, asio::buffer(sending_), [self = shared_from_this()](error_code ec, std::size_t) {
+    auto written = [self = shared_from_this()](error_code ec, std::size_t) {
       self->sending_.clear();
       if (ec) return self->fail("the connection broke: " + ec.message());
       if (self->owner_ && !self->unsent_.empty()) self->write();
-    });
+    };
+    with_stream([&](auto& stream) { asio::async_write(stream, asio::buffer(sending_), std::move(written)); });
   }
 
   void read() {
-    socket_.async_read_some(asio::buffer(incoming_), [self = shared_from_this()](error_code ec, std::size_t size) {
-      if (ec) return self->fail(ec == asio::error::eof ? "it closed the connection" : "the connection broke: " + ec.message());
+    auto done = [self = shared_from_this()](error_code ec, std::size_t size) {
+      bool closed = ec == asio::error::eof || ec == asio::ssl::error::stream_truncated;
+      if (ec) return self->fail(closed ? "it closed the connection" : "the connection broke: " + ec.message());
       self->take({self->incoming_.data(), size});
-    });
+    };
+    with_stream([&](auto& stream) { stream.async_read_some(asio::buffer(incoming_), std::move(done)); });
   }
 
   void take(std::string_view bytes) {
@@ -111,6 +146,8 @@ class Link final : public std::enable_shared_from_this<Link> {
   Owner* owner_;
   tcp::resolver resolver_;
   tcp::socket socket_;
+  std::optional<asio::ssl::stream<tcp::socket&>> secured_;
+  std::string host_;
   RespReader reader_;
   std::array<char, read_bytes> incoming_;
   std::string unsent_, sending_;
@@ -126,6 +163,7 @@ struct RedisSession::Impl final : Link::Owner, std::enable_shared_from_this<Impl
   RedisEvents events;
   State state = State::closed;
   std::string trouble;
+  std::optional<asio::ssl::context> tls;
   std::shared_ptr<Link> link;
   std::size_t greetings_due = 0;      // answers that belong to the greeting
   asio::steady_timer timer;
@@ -134,7 +172,16 @@ struct RedisSession::Impl final : Link::Owner, std::enable_shared_from_this<Impl
   Duration pause{};
   std::minstd_rand chance{std::random_device{}()};
 
-  Impl(Loop l, RedisTarget t, RedisTimes ti, RedisEvents e) : loop(l), target(std::move(t)), times(ti), events(std::move(e)), timer(l) {}
+  Impl(Loop l, RedisTarget t, RedisTimes ti, RedisEvents e)
+      : loop(l), target(std::move(t)), times(ti), events(std::move(e)), timer(l) {
+    if (!target.tls) return;
+    tls.emplace(asio::ssl::context::tls_client);
+    SSL_CTX_set_min_proto_version(tls->native_handle(), TLS1_2_VERSION);
+    tls->set_verify_mode(asio::ssl::verify_peer);
+    error_code unread;  // then nobody vouches for any server
+    if (target.authorities.empty()) tls->set_default_verify_paths(unread);
+    else tls->add_certificate_authority(asio::buffer(target.authorities), unread);
+  }
 
   /// Calls `then` at `at`, unless the timer is set anew or the session goes before.
   void set_timer(Steady::time_point at, void (Impl::*then)()) {
@@ -146,7 +193,7 @@ struct RedisSession::Impl final : Link::Owner, std::enable_shared_from_this<Impl
 
   void connect() {
     greetings_due = 0;
-    link = std::make_shared<Link>(loop, *this);
+    link = std::make_shared<Link>(loop, *this, tls ? &*tls : nullptr);
     set_timer(Steady::now() + times.connect, &Impl::connect_took_too_long);
     link->connect(target);
   }

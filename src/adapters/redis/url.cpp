@@ -6,7 +6,7 @@
 namespace mayfly {
 namespace {
 
-constexpr std::string_view hint = "redis://[user:password@]host[:port][/database], other characters in user and password as %XX";
+constexpr std::string_view hint = "redis://[user:password@]host[:port][/database] (rediss:// over TLS), other characters in user and password as %XX";
 
 Result<void> read_credentials(std::string_view text, RedisTarget& target) {
   auto colon = text.find(':');
@@ -41,10 +41,10 @@ std::string RedisTarget::name() const {
 }
 
 Result<RedisTarget> parse_redis_url(std::string_view url) {
-  constexpr std::string_view scheme = "redis://";
-  if (!url.starts_with(scheme)) return fail(Errc::invalid, "the Redis URL does not begin with redis://", std::string(hint));
-  auto rest = url.substr(scheme.size());
-  RedisTarget target;
+  constexpr std::string_view plain = "redis://", secured = "rediss://";
+  RedisTarget target{.tls = url.starts_with(secured)};
+  if (!target.tls && !url.starts_with(plain)) return fail(Errc::invalid, "the Redis URL begins with neither redis:// nor rediss://", std::string(hint));
+  auto rest = url.substr((target.tls ? secured : plain).size());
   if (auto slash = rest.find('/'); slash != std::string_view::npos) {
     if (auto number = rest.substr(slash + 1); !number.empty()) {
       auto database = http::parse_text<std::uint16_t>(number, "the Redis URL's database");

@@ -1,5 +1,5 @@
 #pragma once
-// Which Redis: redis://[user:password@]host[:port][/database].
+// Which Redis: redis://[user:password@]host[:port][/database], or rediss:// over TLS.
 
 #include <cstdint>
 #include <string>
@@ -17,6 +17,8 @@ struct RedisTarget {
   std::string user = {};      // empty: the default user
   std::string password = {};  // empty: none is asked for
   int database = 0;
+  bool tls = false;
+  std::string authorities = {};  // not of the URL: PEM certificates that may vouch for a server with TLS; empty: the system's
 
   /// "host:6379/0": for logs and errors, without credentials.
   std::string name() const;

@@ -11,10 +11,11 @@ TEST(RedisUrl, EveryPartIsRead) {
   EXPECT_EQ(parse_redis_url("redis://ci:p%40ss%3A@cache.example:7000/3"),
             (RedisTarget{.host = "cache.example", .port = 7000, .user = "ci", .password = "p@ss:", .database = 3}));
   EXPECT_EQ(parse_redis_url("redis://:secret@[::1]:7000"), (RedisTarget{.host = "::1", .port = 7000, .password = "secret"}));
+  EXPECT_EQ(parse_redis_url("rediss://cache.example"), (RedisTarget{.host = "cache.example", .tls = true}));
 }
 
 TEST(RedisUrl, WhatIsWrongIsSaidWithoutTheUrl) {
-  for (auto* url : {"", "http://h", "rediss://:hunter2@h", "redis://", "redis://:hunter2@", "redis://hunter2@h", "redis://:hunter2@h:0", "redis://:hunter2@h:70000",
+  for (auto* url : {"", "http://h", "redisx://:hunter2@h", "redis://", "redis://:hunter2@", "redis://hunter2@h", "redis://:hunter2@h:0", "redis://:hunter2@h:70000",
                     "redis://:hunter2@h/x", "redis://:hunter2@[::1", "redis://:hunter2@[::1]x", "redis://:hunter2%@h", "redis://:hunter2@h/70000"}) {
     auto target = parse_redis_url(url);
     ASSERT_FALSE(target) << url;
