@@ -30,12 +30,14 @@ struct RunnerSpec {
   Duration timeout{};        // the reaper's hard limit
   std::string isolation = "sandbox";         // a word of the pipeline; one that the pool offers
   std::vector<ServiceSpec> services = {};
+  std::vector<std::string> avoid_machines = {};   // where earlier attempts of the job were lost; taken all the same when there is no other
 };
 
 struct RunnerStatus {
   AttemptId attempt;
   bool running = false;
-  /// Once it no longer runs: why, as far as the platform knows (exit_code when it simply ended).
+  /// Once it no longer runs: why, as far as the platform knows (exit_code when it simply ended). While it is on its way or runs: what
+  /// would be the reason if nothing changed (no machine takes it, its machine does not answer); none when all is well.
   Reason reason = Reason::none;
   std::string detail;        // a sentence for people
 };
@@ -43,6 +45,9 @@ struct RunnerStatus {
 class Executor {
  public:
   virtual ~Executor() = default;
+
+  /// What it does besides being called, until canceled: following a platform, for example. Spawn it for as long as it is used.
+  virtual Task<void> run() { co_return; }
 
   /// Returns when the runner is on its way. Errc::conflict: this attempt was started before (then it is one of list()).
   /// Errc::unsupported: the spec asks for what this pool cannot do. Errc::unavailable: try another time.

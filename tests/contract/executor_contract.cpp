@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "async/scope.h"
-
 namespace mayfly::contract {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ExecutorContract);
@@ -13,7 +11,19 @@ using namespace std::chrono_literals;
 void ExecutorContract::SetUp() {
   around = on_real_time();
   world = GetParam().make_world();
+  make_executor();
+}
+
+void ExecutorContract::make_executor() {
   executor = world->make_executor(around.loop->loop());
+  upkeep = std::make_unique<Scope>(around.loop->loop());
+  upkeep->spawn(executor->run());
+}
+
+void ExecutorContract::end_executor() {
+  upkeep->cancel();
+  around.loop->run(upkeep->join());
+  executor.reset();
 }
 
 void ExecutorContract::TearDown() {
@@ -22,6 +32,7 @@ void ExecutorContract::TearDown() {
     (void)run(executor->forget(attempt));
     EXPECT_EQ(world->traces_of(attempt), "");
   }
+  end_executor();
 }
 
 AttemptId ExecutorContract::start(Behaviour behaviour) {
@@ -156,8 +167,8 @@ TEST_P(ExecutorContract, AnEndedRunnerIsListedUntilItIsForgotten) {
 
 TEST_P(ExecutorContract, ARunnerOutlivesItsExecutorAndIsFoundByTheNext) {
   auto attempt = start(Behaviour::waits);
-  executor.reset();
-  executor = world->make_executor(around.loop->loop());
+  end_executor();
+  make_executor();
   std::optional<RunnerStatus> told;
   executor->on_end([&](RunnerStatus status) { told = std::move(status); });
   auto status = look(attempt);
@@ -171,9 +182,9 @@ TEST_P(ExecutorContract, ARunnerOutlivesItsExecutorAndIsFoundByTheNext) {
 
 TEST_P(ExecutorContract, WhatEndedWhileNobodyWatchedIsFoundToo) {
   auto attempt = start(Behaviour::waits);
-  executor.reset();
+  end_executor();
   world->destroy_runner(attempt);
-  executor = world->make_executor(around.loop->loop());
+  make_executor();
   EXPECT_EQ(end_of(attempt).reason, Reason::runner_lost);
 }
 

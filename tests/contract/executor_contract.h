@@ -9,6 +9,7 @@
 #include <ostream>
 #include <string>
 
+#include "async/scope.h"
 #include "contract/surroundings.h"
 #include "ports/executor.h"
 
@@ -60,9 +61,14 @@ class ExecutorContract : public testing::TestWithParam<ExecutorFactory> {
   /// Until `seen` holds or patience ends; the loop runs meanwhile.
   bool wait_until(std::function<bool()> seen);
 
+  /// As a server that starts, and one that ends; the latter waits for what the executor does besides.
+  void make_executor();
+  void end_executor();
+
   Surroundings around;
   std::unique_ptr<ExecutorWorld> world;
   std::unique_ptr<Executor> executor;
+  std::unique_ptr<Scope> upkeep;
   std::vector<AttemptId> started;
 };
 

@@ -13,12 +13,18 @@ enum class Reason {
   timeout,
   canceled,
   disk_full,
+  service,         // a service of the job ended, or was not ready in time
   // Infrastructure: retried free.
   runner_lost,
+  node_lost,       // with the machine it ran on
   image_pull,
-  evicted,
+  evicted,         // its machine needed the room, or was drained
+  preempted,       // its place was given to something more important
+  unschedulable,   // no machine of the pool could take it before the start deadline
   start_deadline,
   source,          // the commit could not be fetched
+  // Infrastructure, and the same again if it were retried.
+  refused,         // the pool cannot or may not run it: a quota, an admission rule, an isolation it lacks
   // Of a job that has no attempt.
   filtered,        // a filter or `if` left it out
   needs_failed,

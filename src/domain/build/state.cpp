@@ -200,7 +200,7 @@ void fail_attempt(Change& change, std::size_t i, Outcome outcome, Reason reason,
 void lose_attempt(Change& change, std::size_t i, Reason reason, std::string detail) {
   auto& job = change.job(i);
   end_steps(job.steps, StepStatus::failed, change.now());
-  bool retry = job.infrastructure_retries < max_infrastructure_retries;
+  bool retry = reason != Reason::refused && job.infrastructure_retries < max_infrastructure_retries;
   auto not_before = change.now() + infrastructure_backoff(job.infrastructure_retries);
   if (retry) ++job.infrastructure_retries;
   fail_attempt(change, i, Outcome::infrastructure, reason, std::move(detail), retry, not_before);
@@ -210,6 +210,11 @@ std::vector<StepState> fresh_steps(const JobSpec& spec) {
   std::vector<StepState> steps;
   for (auto& step : spec.steps) steps.push_back({.name = step.name});
   return steps;
+}
+
+/// The user's, whoever noticed it.
+bool is_own_doing(Reason reason) {
+  return reason == Reason::timeout || reason == Reason::oom || reason == Reason::disk_full || reason == Reason::service;
 }
 
 using Done = Result<void>;
@@ -324,8 +329,7 @@ Done on(Change& change, std::size_t i, const Lose& e) {
   TRY(check_fence(job, e.fence));
   if (!is_active(job.status)) return {};
   change.stop(i);
-  if (e.reason == Reason::timeout || e.reason == Reason::oom || e.reason == Reason::disk_full) {
-    // The user's own doing, whoever noticed it.
+  if (is_own_doing(e.reason)) {
     end_steps(job.steps, StepStatus::failed, change.now());
     FinishReport report{.outcome = e.reason == Reason::timeout ? Outcome::timeout : Outcome::failure, .reason = e.reason};
     bool retry = may_retry(job, report);

@@ -132,6 +132,25 @@ TEST_F(Story, InfrastructureIsRetriedFreeThreeTimesWithBackoff) {
   EXPECT_EQ(build.status, BuildStatus::failed);
 }
 
+TEST_F(Story, ARefusalIsNotTriedAgain) {
+  with({named("a")});
+  must(Assign{job(0).id, "local", attempt_id(++attempts)});
+  must(Lose{job(0).id, job(0).fence, Reason::refused, "no such isolation"});
+  EXPECT_EQ(job(0).status, JobStatus::failed);
+  EXPECT_EQ(job(0).reason, Reason::refused);
+}
+
+TEST_F(Story, AServiceThatEndsIsTheUsersFailure) {
+  auto retried = named("a");
+  retried.retry = {.max = 1};
+  with({retried});
+  run(0);
+  auto effects = must(Lose{job(0).id, job(0).fence, Reason::service, "'db' ended"});
+  EXPECT_EQ(effects.ended.at(0).outcome, Outcome::failure);
+  EXPECT_EQ(job(0).user_retries, 1);
+  EXPECT_EQ(job(0).infrastructure_retries, 0);
+}
+
 TEST_F(Story, AUsersFailureIsRetriedOnlyWhenThePipelineAsks) {
   auto retried = named("b");
   retried.retry = {.max = 1, .on_timeout = false};

@@ -1,0 +1,38 @@
+#pragma once
+// A pod of an attempt as its containers know it: what adapters/kubernetes writes into the pod and runner/pod finds there.
+//
+//   container  image         command                                                   mounts
+//   install    the pool's    mayfly-init --install /mayfly/bin                         bin (to write)
+//   runner     the pool's    mayfly-runner --pod                                       bin, meeting, workspace, identity
+//   <service>  its own       its own
+//   job        the job's     /mayfly/bin/mayfly-init --pod --workspace /workspace      bin, meeting, workspace
+//
+// `install` is an init container and ends; `runner` and the services are init containers that stay (native sidecars), and the job's
+// starts when the services' startup probes have succeeded. All run as one unprivileged user and group, with no capability; bin is
+// read-only but to `install`. `runner` has the environment below and nothing secret in it: it proves who it is with the token in
+// identity_file, which only it mounts and which is fresh whenever it is read. Its runner_id is NODE/POD/UID.
+//
+// Kubernetes ends `runner` soon after `job` has ended: mayfly-init stays until the runner has said its last word to the server and
+// closes their connection. `runner` leaves an EndedFile (adapters/sandbox/runner_files.h) in last_word_file, which becomes a part
+// of the pod's status; a runner that was not the first leaves none and exits 0.
+
+namespace mayfly::pod {
+
+inline constexpr const char* install_container = "install";
+inline constexpr const char* runner_container = "runner";
+inline constexpr const char* job_container = "job";
+
+inline constexpr const char* bin_directory = "/mayfly/bin";
+inline constexpr const char* meeting_directory = "/mayfly/meeting";       // what the job's and the runner's container share: sockets, the log
+inline constexpr const char* workspace_directory = "/workspace";
+inline constexpr const char* identity_file = "/var/run/mayfly/identity/token";
+inline constexpr const char* last_word_file = "/dev/termination-log";     // at most 4,096 bytes
+inline constexpr const char* identity_audience = "mayfly";
+
+inline constexpr const char* runner_file_variable = "MAYFLY_RUNNER_FILE"; // the text of a RunnerFile (adapters/sandbox/runner_files.h): attempt, fence, api_url, …
+inline constexpr const char* identity_file_variable = "MAYFLY_IDENTITY_FILE";
+inline constexpr const char* node_variable = "MAYFLY_NODE";               // the node's name
+inline constexpr const char* pod_variable = "MAYFLY_POD";                 // the pod's name
+inline constexpr const char* pod_uid_variable = "MAYFLY_POD_UID";
+
+}  // namespace mayfly::pod
