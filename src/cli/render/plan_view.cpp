@@ -66,10 +66,17 @@ std::string needs_of(const JobSpec& job, const Families& families) {
   return joined(out);
 }
 
+std::string services_of(const JobSpec& job) {
+  std::vector<std::string> out;
+  for (auto& service : job.services) out.push_back(harmless(service.name + " (" + service.image + ")"));
+  return joined(out);
+}
+
 std::string about(const PlannedJob& job, const Families& families) {
   std::vector<std::string> parts;
   if (!job.spec->needs.empty()) parts.push_back("needs " + harmless(needs_of(*job.spec, families)));
   if (job.spec->image != "host") parts.push_back("image " + harmless(job.spec->image));
+  if (!job.spec->services.empty()) parts.push_back("services " + services_of(*job.spec));
   if (!job.why.empty()) parts.push_back(first_line(job.why));
   return joined(parts);
 }

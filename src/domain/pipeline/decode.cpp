@@ -141,7 +141,15 @@ std::optional<MatrixDef> matrix(const YamlNode* node) {
   return out;
 }
 
-/// Templates of what is checked here and planned elsewhere later: services, caches, environments.
+std::vector<ServiceDef> services(const YamlNode* map) {
+  std::vector<ServiceDef> out;
+  if (!map || !map->is_map()) return out;
+  for (auto& [name, service] : map->entries)
+    out.push_back({text(name), text(under(service, "image")), text(under(service, "run")), text_map(under(service, "env")), text(under(service, "ready"))});
+  return out;
+}
+
+/// Templates of what is checked here and planned elsewhere later: caches, environments.
 void later_templates(const YamlNode* node, std::vector<Text>& out) {
   if (!node) return;
   if (node->is_scalar() && node->text.contains("${{")) out.push_back(text(node));
@@ -174,7 +182,8 @@ JobDef job(const YamlNode::Entry& entry) {
   out.junit = texts(under(under(map, "reports"), "junit"));
   out.allow_failure = boolean(under(map, "allow_failure")).value_or(false);
   out.priority = word(priorities, under(map, "priority"));
-  for (auto* key : {"services", "cache", "environment"}) later_templates(under(map, key), out.later_templates);
+  out.services = services(under(map, "services"));
+  for (auto* key : {"cache", "environment"}) later_templates(under(map, key), out.later_templates);
   return out;
 }
 
@@ -244,7 +253,6 @@ std::vector<FeatureUse> features(const YamlNode* root) {
   auto* jobs = under(root, "jobs");
   if (!jobs || !jobs->is_map()) return out;
   for (auto& [name, job] : jobs->entries) {
-    note(out, Feature::services, job, "services");
     note(out, Feature::id_tokens, job, "id_tokens");
     note(out, Feature::environment, job, "environment");
     note(out, Feature::cache, job, "cache");

@@ -11,11 +11,6 @@ constexpr std::size_t bytes_a_string = 64;  // what keeping one costs besides it
 constexpr std::size_t bytes_a_step = 512;
 constexpr std::size_t bytes_a_job = 1024;
 constexpr std::size_t longest_step_name = 80;
-constexpr std::size_t longest_image = 512;
-
-bool is_image(std::string_view image) {
-  return !image.empty() && image.size() <= longest_image && std::ranges::none_of(image, [](unsigned char c) { return c <= ' ' || c == 0x7f; });
-}
 
 /// At most this long, cut between characters.
 std::string shortened(std::string text) {
@@ -45,10 +40,6 @@ T first_of(const std::optional<T>& own, const std::optional<T>& common, T otherw
 }
 
 }  // namespace
-
-void refuse_image(const Pipeline& pipeline, const Text& text, std::string_view image, Problems& problems) {
-  problems.add(pipeline.file, text.at, "this server cannot fetch the image '" + std::string(image) + "' from a registry yet", std::string(instead_of(Feature::registry_image)));
-}
 
 bool Budget::jobs(std::size_t count, const std::string& file, Mark at) {
   return charge(jobs_, count, limits_.jobs, "jobs", "jobs", file, at);
@@ -236,6 +227,7 @@ JobSpec Expander::make(const JobDef& job, const Combination& combination, const 
   spec.allow_failure = job.allow_failure;
   spec.priority = job.priority.value_or(pipeline_.priority);
   for (auto& secret : job.secrets) spec.secrets.push_back(secret.text);
+  for (auto& written : job.services) spec.services.push_back(service(written));
   for (auto& written : job.steps) spec.steps.push_back(step(job, written, spec.env, outside, false));
   for (auto& written : job.finally) spec.steps.push_back(step(job, written, spec.env, outside, true));
   return spec;
@@ -244,7 +236,8 @@ JobSpec Expander::make(const JobDef& job, const Combination& combination, const 
 void Expander::common(JobSpec& spec, const JobDef& job) {
   auto& own = job.common;
   auto& defaults = pipeline_.defaults;
-  image(spec, job);
+  auto& written_image = own.image.empty() ? defaults.image : own.image;
+  if (!written_image.empty()) spec.image = image(written_image);
   labels(spec, own.runs_on ? own : defaults);
   auto& isolation = own.isolation.empty() ? defaults.isolation : own.isolation;
   if (!isolation.empty()) spec.isolation = isolation.text;
@@ -257,14 +250,26 @@ void Expander::common(JobSpec& spec, const JobDef& job) {
   spec.checkout = first_of(own.checkout, defaults.checkout, spec.checkout);
 }
 
-void Expander::image(JobSpec& spec, const JobDef& job) {
-  auto& text = job.common.image.empty() ? pipeline_.defaults.image : job.common.image;
-  if (text.empty()) return;
-  spec.image = value(text);
-  if (budget_.spent()) return;
-  if (!is_image(spec.image)) problem(text.at, "'" + spec.image.substr(0, 64) + "' is no image", "write host, oci:PATH[:TAG], a directory or a registry's image");
-  else if (is_registry_image(spec.image) && options_.unsupported.contains(Feature::registry_image))
-    refuse_image(pipeline_, text, spec.image, problems_);
+std::string Expander::image(const Text& text) {
+  auto out = value(text);
+  if (budget_.spent()) return out;
+  if (out.contains("${{")) problem(text.at, "this image is known only after other jobs have run", "choose it with matrix or inputs");
+  else if (!is_image(out)) problem(text.at, "'" + out.substr(0, 64) + "' is no image", "write host, oci:PATH[:TAG], a directory or a registry's image");
+  return out;
+}
+
+/// Its env may name the job's, and what needed jobs will have said.
+ServiceSpec Expander::service(const ServiceDef& written) {
+  ServiceSpec out{.name = written.name.text, .image = image(written.image), .run = written.run.text, .env = {}, .ready = written.ready.text};
+  auto outer_known = context_.env;
+  auto outer_later = context_.later_env;
+  out.env = env({}, written.env);
+  context_.env = std::move(outer_known);
+  context_.later_env = std::move(outer_later);
+  budget_.text(out.run.size() + out.ready.size() + bytes_a_step, pipeline_.file, written.name.at);
+  if (out.run.empty() && !out.image.empty() && !has_own_command(out.image))
+    problem(written.name.at, "the service '" + out.name + "' has nothing to run: " + (out.image == "host" ? "the host" : "a directory") + " names no command", "add run: COMMAND");
+  return out;
 }
 
 void Expander::labels(JobSpec& spec, const CommonDef& common) {

@@ -38,9 +38,6 @@ class Budget final {
   bool spent_ = false;
 };
 
-/// The image of a job comes from a registry, and this server has no way there.
-void refuse_image(const Pipeline& pipeline, const Text& text, std::string_view image, Problems& problems);
-
 /// Expands the jobs of one file. References outlive it.
 class Expander final {
  public:
@@ -67,7 +64,8 @@ class Expander final {
   std::vector<Combination> combinations(const JobDef& job, std::set<std::string>& outside);
   JobSpec make(const JobDef& job, const Combination& combination, const std::set<std::string>& outside);
   void common(JobSpec& spec, const JobDef& job);
-  void image(JobSpec& spec, const JobDef& job);
+  std::string image(const Text& text);
+  ServiceSpec service(const ServiceDef& written);
   void labels(JobSpec& spec, const CommonDef& common);
   void kept(JobSpec& spec, const JobDef& job);
   Env env(const Env& outer, const TextMap& own);

@@ -9,7 +9,6 @@ struct Row {
   std::string_view instead;
 };
 constexpr Row rows[] = {
-    {Feature::services, "services", "start the server in a step of the job"},
     {Feature::id_tokens, "id_tokens", "use secrets"},
     {Feature::environment, "environment", "start the deployment by hand: on: {manual: }"},
     {Feature::isolation, "isolation", "write sandbox, or leave it out"},
@@ -18,7 +17,6 @@ constexpr Row rows[] = {
     {Feature::schedule, "schedule", "start the build from outside: on: {manual: }"},
     {Feature::concurrency, "concurrency", "remove it: builds run side by side"},
     {Feature::interruptible, "interruptible", "remove it: builds are canceled by people"},
-    {Feature::registry_image, "image by registry name", "write host, oci:PATH[:TAG] or the path of a directory"},
 };
 
 const Row* row_of(Feature feature) {

@@ -9,7 +9,6 @@
 namespace mayfly {
 
 enum class Feature {
-  services,
   id_tokens,
   environment,
   isolation,       // other than sandbox
@@ -18,7 +17,6 @@ enum class Feature {
   schedule,
   concurrency,
   interruptible,
-  registry_image,
 };
 
 /// "services", as it is written in a pipeline.

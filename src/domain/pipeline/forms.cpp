@@ -11,6 +11,9 @@ namespace {
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
+constexpr std::size_t max_service_command_bytes = 4096;
+constexpr std::size_t max_image_bytes = 512;
+
 struct Unit {
   std::string_view suffix;
   std::int64_t bytes;
@@ -37,6 +40,17 @@ bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= 64 && is_letter(text[0]) && std::ranges::all_of(text, [](char c) { return is_letter(c) || is_digit(c) || c == '-'; });
 }
 
+bool is_host_name(std::string_view text) {
+  auto plain = [](char c) { return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-'; };
+  return !text.empty() && text.size() <= 63 && !is_digit(text[0]) && text[0] != '-' && text.back() != '-' && std::ranges::all_of(text, plain);
+}
+
+bool is_service_command(std::string_view text) { return !text.empty() && text.size() <= max_service_command_bytes; }
+
+bool is_image(std::string_view image) {
+  return !image.empty() && image.size() <= max_image_bytes && std::ranges::none_of(image, [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+}
+
 bool is_filter(std::string_view text) { return !text.empty() && text != "!" && text.size() <= max_glob_bytes; }
 
 bool is_shell(std::string_view text) {
@@ -48,6 +62,8 @@ bool is_shell(std::string_view text) {
 bool is_registry_image(std::string_view image) {
   return image != "host" && !image.starts_with("oci:") && !image.starts_with("/") && !image.starts_with("./") && !image.starts_with("../");
 }
+
+bool has_own_command(std::string_view image) { return image.starts_with("oci:") || is_registry_image(image); }
 
 bool is_cron(std::string_view text) {
   int fields = 0;

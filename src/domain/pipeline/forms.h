@@ -11,11 +11,15 @@
 namespace mayfly {
 
 bool is_name(std::string_view);               // of jobs, axes, inputs
+bool is_host_name(std::string_view);          // one label of one: of services
+bool is_service_command(std::string_view);    // fits where services are described
 bool is_environment_name(std::string_view);
 bool is_label(std::string_view);              // of a pool
 bool is_filter(std::string_view);             // a glob, maybe with `!`
 bool is_relative_path(std::string_view);      // stays within the workspace
+bool is_image(std::string_view);
 bool is_registry_image(std::string_view);     // neither host, oci:… nor a directory
+bool has_own_command(std::string_view);       // an image with a configuration: neither host nor a directory
 bool is_shell(std::string_view);
 bool is_cron(std::string_view);
 bool is_time_zone(std::string_view);

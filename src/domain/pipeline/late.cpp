@@ -31,6 +31,8 @@ Result<bool> decide_job(const JobSpec& job, const TriggerEvent& event, const Nee
 Result<JobSpec> resolve_env(JobSpec job, const TriggerEvent& event, const Needs& needs) {
   ExpressionContext context{.event = event, .matrix = job.matrix, .needs = needs};
   TRY(interpolate_all(job.env, context));
+  context.env = job.env;
+  for (auto& service : job.services) TRY(interpolate_all(service.env, context));
   for (auto& step : job.steps) {
     context.env = job.env;
     TRY(interpolate_all(step.env, context));

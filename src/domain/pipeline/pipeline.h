@@ -36,6 +36,14 @@ struct StepDef {
   std::optional<Duration> timeout;
 };
 
+struct ServiceDef {
+  Text name;
+  Text image;
+  Text run;
+  TextMap env;
+  Text ready;
+};
+
 struct MatrixDef {
   struct Axis {
     Text name;
@@ -88,6 +96,7 @@ struct JobDef {
   TextMap env;
   std::vector<StepDef> steps;
   std::vector<StepDef> finally;
+  std::vector<ServiceDef> services;
   std::vector<Text> secrets;
   std::vector<Text> outputs;
   std::vector<Text> artifact_paths;
@@ -96,7 +105,7 @@ struct JobDef {
   std::vector<Text> junit;
   bool allow_failure = false;
   std::optional<Priority> priority;
-  std::vector<Text> later_templates;   // of services, cache, environment: checked, not yet planned
+  std::vector<Text> later_templates;   // of cache, environment: checked, not yet planned
 };
 
 struct FilterDef {

@@ -61,8 +61,9 @@ struct RetrySpec {
 struct ServiceSpec {
   std::string name;            // the host name the job reaches it by
   std::string image;
-  Env env;
-  std::string ready;           // a command run in it until it succeeds, before the job's first step; empty: ready once started
+  std::string run;             // for `sh -c`, instead of the image's entrypoint and command; empty: those
+  Env env;                     // as StepSpec::env
+  std::string ready;           // for `sh -c`, in it, until it succeeds, before the job's first step; empty: ready once started
 
   bool operator==(const ServiceSpec&) const = default;
 };

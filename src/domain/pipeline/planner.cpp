@@ -34,14 +34,6 @@ void refuse_unsupported(const Pipeline& pipeline, const PlanOptions& options, Pr
       problems.add(pipeline.file, use.at, "this server does not run `" + std::string(to_string(use.feature)) + "` yet", std::string(instead_of(use.feature)));
 }
 
-/// Images that no expression has a part in: known without an event.
-void refuse_registry_images(const Pipeline& pipeline, Problems& problems) {
-  for (auto& job : pipeline.jobs) {
-    auto& image = job.common.image.empty() ? pipeline.defaults.image : job.common.image;
-    if (!image.empty() && !image.text.contains("${{") && is_registry_image(image.text)) refuse_image(pipeline, image, image.text, problems);
-  }
-}
-
 class Planner {
  public:
   Planner(const std::vector<Pipeline>& pipelines, const TriggerEvent& event, const PlanOptions& options, Problems& problems)
@@ -220,10 +212,7 @@ std::expected<PlanResult, std::vector<Diagnostic>> plan(const std::vector<Pipeli
 
 std::vector<Diagnostic> lint(const std::vector<PipelineFile>& files, const PlanOptions& options) {
   Problems problems(options.limits.diagnostics);
-  for (auto& pipeline : read_all(files, options.limits, problems)) {
-    refuse_unsupported(pipeline, options, problems);
-    if (options.unsupported.contains(Feature::registry_image)) refuse_registry_images(pipeline, problems);
-  }
+  for (auto& pipeline : read_all(files, options.limits, problems)) refuse_unsupported(pipeline, options, problems);
   return problems.take();
 }
 

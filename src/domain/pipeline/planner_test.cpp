@@ -358,7 +358,6 @@ jobs:
 .ci.yaml:9:5: this server does not run `isolation` yet: write sandbox, or leave it out
 .ci.yaml:10:5: this server does not run `inputs` yet: remove it: the job runs every time
 .ci.yaml:12:5: this server does not run `cache` yet: hand files on with outputs
-.ci.yaml:13:5: this server does not run `services` yet: start the server in a step of the job
 .ci.yaml:14:5: this server does not run `environment` yet: start the deployment by hand: on: {manual: }
 .ci.yaml:15:5: this server does not run `id_tokens` yet: use secrets
 .ci.yaml:16:5: this server does not run `interruptible` yet: remove it: builds are canceled by people
@@ -369,12 +368,69 @@ jobs:
   EXPECT_EQ(job(everything, "b").isolation, "sandbox");
 }
 
-TEST(Plan, RefusesImagesOfRegistries) {
-  EXPECT_EQ(problems_of("jobs:\n  a: {run: x, matrix: {v: [host, 'debian:12']}, image: '${{ matrix.v }}'}"),
-            ".ci.yaml:2:57: this server cannot fetch the image 'debian:12' from a registry yet: write host, oci:PATH[:TAG] or the path of a directory\n");
-  for (auto image : {"host", "oci:images/x:1", "/srv/root", "./root", "../root"})
+TEST(Plan, TakesImagesOfEveryKind) {
+  EXPECT_EQ(job(planned("jobs: {a: {run: x, matrix: {v: [host, 'debian:12']}, image: '${{ matrix.v }}'}}"), "a (debian:12)").image, "debian:12");
+  for (auto image : {"host", "oci:images/x:1", "/srv/root", "./root", "../root", "registry.example/team/img@sha256:ab"})
     EXPECT_EQ(job(planned(std::string("jobs: {a: {run: x, image: '") + image + "'}}"), "a").image, image);
   EXPECT_EQ(problems_of("jobs: {a: {run: x, image: 'a b'}}"), ".ci.yaml:1:28: 'a b' is no image: write host, oci:PATH[:TAG], a directory or a registry's image\n");
+}
+
+TEST(Plan, AnImageIsKnownBeforeAnythingRan) {
+  EXPECT_EQ(problems_of("jobs: {a: {run: x}, b: {needs: a, env: {I: '${{needs.a.outputs.i}}'}, image: '${{env.I}}', run: x}}"),
+            ".ci.yaml:1:79: this image is known only after other jobs have run: choose it with matrix or inputs\n");
+}
+
+TEST(Plan, GivesAJobItsServices) {
+  auto result = planned(R"(
+env: {LEVEL: "3"}
+jobs:
+  a: {run: x}
+  test:
+    needs: a
+    matrix: {db: ["postgres:15", "postgres:16"]}
+    env: {NAME: shop}
+    services:
+      db: {image: "${{ matrix.db }}", env: {POSTGRES_DB: "${{ env.NAME }}-${{ matrix.db }}", SEED: "${{ needs.a.outputs.seed }}"}, ready: "pg_isready -h db"}
+      cache-1: {image: host, run: "redis-server --port 6379"}
+    run: ./test
+)");
+  EXPECT_TRUE(job(result, "a").services.empty());
+  auto spec = job(result, "test (postgres:16)");
+  ASSERT_EQ(spec.services.size(), 2u);
+  EXPECT_EQ(spec.services[1], (ServiceSpec{.name = "cache-1", .image = "host", .run = "redis-server --port 6379", .env = {}, .ready = {}}));
+  auto resolved = resolve_env(spec, push_to("main"), {{"a", {.status = "succeeded", .outputs = {{"seed", "42"}}}}});
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->services[0], (ServiceSpec{.name = "db", .image = "postgres:16", .run = {}, .env = {{"POSTGRES_DB", "shop-postgres:16"}, {"SEED", "42"}}, .ready = "pg_isready -h db"}))
+      << "its own env only";
+}
+
+TEST(Plan, SaysWhatIsWrongWithServices) {
+  EXPECT_EQ(problems_of(R"(
+jobs:
+  a:
+    matrix: {v: [host, /srv/root, "oci:/srv/i:1"]}
+    run: x
+    services:
+      db: {image: "${{ matrix.v }}"}
+      bad: {image: "a ${{ matrix.v }}"}
+)"),
+            R"(.ci.yaml:7:7: the service 'db' has nothing to run: a directory names no command: add run: COMMAND
+.ci.yaml:7:7: the service 'db' has nothing to run: the host names no command: add run: COMMAND
+.ci.yaml:8:21: 'a /srv/root' is no image: write host, oci:PATH[:TAG], a directory or a registry's image
+.ci.yaml:8:21: 'a host' is no image: write host, oci:PATH[:TAG], a directory or a registry's image
+.ci.yaml:8:21: 'a oci:/srv/i:1' is no image: write host, oci:PATH[:TAG], a directory or a registry's image
+)");
+}
+
+TEST(Plan, TakesSixteenServicesOfFourThousandBytesAndNoMore) {
+  auto with = [](int count, std::size_t command) {
+    std::string yaml = "jobs:\n  a:\n    run: x\n    services:\n";
+    for (int i = 0; i < count; ++i) yaml += "      s" + std::to_string(i) + ": {image: redis, ready: " + std::string(command, 'x') + "}\n";
+    return problems_of(yaml);
+  };
+  EXPECT_EQ(with(16, 4096), "planned");
+  EXPECT_EQ(with(17, 1), ".ci.yaml:5:7: 'services' has 17 entries, more than 16\n");
+  EXPECT_THAT(with(1, 4097), testing::HasSubstr("under 'ready' is not a command of 1 to 4096 bytes"));
 }
 
 TEST(Plan, TakesSeveralFilesAsOneBuild) {
@@ -446,7 +502,7 @@ TEST(Plan, PlansTheWholeExample) {
   EXPECT_TRUE(job(result, "deploy").steps[1].finally);
   EXPECT_THAT(names(*planned(yaml, {.ref = "refs/tags/v1"}, {.unsupported = {}}).plan), testing::SizeIs(9)) << "a tag";
   auto refused = problems_of(yaml, event);
-  for (auto feature : {"schedule", "concurrency", "inputs", "cache", "services", "environment", "id_tokens", "isolation"})
+  for (auto feature : {"schedule", "concurrency", "inputs", "cache", "environment", "id_tokens", "isolation"})
     EXPECT_THAT(refused, testing::HasSubstr("this server does not run `" + std::string(feature) + "` yet"));
 }
 
@@ -474,17 +530,9 @@ TEST(Plan, NamesTheGlobsItHashes) {
 }
 
 TEST(Lint, AcceptsWhatOtherServersCanRun) {
-  std::vector<PipelineFile> files{{".ci.yaml", "jobs: {a: {run: x, services: {db: {image: postgres}}}}"}};
+  std::vector<PipelineFile> files{{".ci.yaml", "jobs: {a: {run: x, environment: production}}"}};
   EXPECT_EQ(lint(files).size(), 1u);
   EXPECT_EQ(lint(files, {.unsupported = {}}).size(), 0u);
-}
-
-TEST(Lint, KnowsImagesThatAreWrittenOut) {
-  std::vector<PipelineFile> files{{".ci.yaml", "defaults: {image: alpine}\njobs: {a: {run: x, image: 'debian:12'}, b: {run: x, image: host}, c: {run: x, image: '${{ sha }}'}, d: {run: x}}"}};
-  EXPECT_EQ(text_of(lint(files)),
-            ".ci.yaml:1:19: this server cannot fetch the image 'alpine' from a registry yet: write host, oci:PATH[:TAG] or the path of a directory\n"
-            ".ci.yaml:2:28: this server cannot fetch the image 'debian:12' from a registry yet: write host, oci:PATH[:TAG] or the path of a directory\n");
-  EXPECT_EQ(text_of(lint(files, {.unsupported = {}})), "");
 }
 
 }  // namespace

@@ -125,6 +125,7 @@ class Rules {
     for (auto& secret : job.secrets)
       if (is_ours(secret.text)) problem(secret.at, quoted(secret.text) + " is set by Mayfly", "choose another name");
       else if (env.contains(secret.text)) problem(secret.at, quoted(secret.text) + " is a secret and a variable of env", "rename the variable");
+    for (auto& service : job.services) check_service(names, service, env);
     for (auto* list : {&job.steps, &job.finally})
       for (auto& step : *list) check_step(names, step, env);
   }
@@ -133,6 +134,13 @@ class Rules {
     check_template(common.image, scope);
     if (common.runs_on)
       for (auto& label : *common.runs_on) check_template(label, scope);
+  }
+
+  void check_service(const JobNames& job, const ServiceDef& service, const Variables& job_env) {
+    if (service.name.text == "localhost" || service.name.text == "mayfly")
+      problem(service.name.at, quoted(service.name.text) + " is a name of the job itself", "name the service after what it is");
+    check_template(service.image, {.job = &job, .env = &job_env});
+    check_env(service.env, {.job = &job, .needs = true, .env = &job_env});
   }
 
   void check_step(const JobNames& job, const StepDef& step, const Variables& job_env) {

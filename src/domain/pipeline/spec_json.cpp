@@ -33,7 +33,7 @@ void fields(RetrySpec& s, F&& f) {
 }
 template <class F>
 void fields(ServiceSpec& s, F&& f) {
-  f("name", s.name), f("image", s.image), f("env", s.env), f("ready", s.ready);
+  f("name", s.name), f("image", s.image), f("run", s.run), f("env", s.env), f("ready", s.ready);
 }
 template <class F>
 void fields(JobSpec& s, F&& f) {

@@ -33,7 +33,7 @@ JobSpec any_job() {
   job.retry = {*arbitrary<int>(), flag(), flag(), flag()};
   job.env = *env(), job.secrets = *texts(), job.outputs = *texts(), job.junit = *texts(), job.runs_on = *texts();
   for (int i = *rc::gen::inRange(0, 4); i > 0; --i) job.steps.push_back(any_step());
-  for (int i = *rc::gen::inRange(0, 3); i > 0; --i) job.services.push_back({*text(), *text(), *env(), *text()});
+  for (int i = *rc::gen::inRange(0, 3); i > 0; --i) job.services.push_back({*text(), *text(), *text(), *env(), *text()});
   job.artifacts = {*texts(), maybe_duration(), *rc::gen::element(ArtifactsWhen::success, ArtifactsWhen::failure, ArtifactsWhen::always)};
   job.checkout = {flag(), *arbitrary<int>(), flag()};
   job.allow_failure = flag();

@@ -9,6 +9,8 @@ using Kind = Shape::Kind;
 using Words = std::string_view;
 
 constexpr Pattern name_pattern{"a name of letters, digits, '_' and '-' that begins with a letter (at most 64)", "^[A-Za-z_][A-Za-z0-9_-]{0,63}$", is_name, true};
+constexpr Pattern host_pattern{"a host name of small letters, digits and '-' that begins with a letter (at most 63)", "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", is_host_name, true};
+constexpr Pattern command_pattern{"a command of 1 to 4096 bytes", "^[\\s\\S]{1,4096}$", is_service_command};
 constexpr Pattern environment_pattern{"a name of letters, digits and '_' that begins with a letter", "^[A-Za-z_][A-Za-z0-9_]{0,127}$", is_environment_name, true};
 constexpr Pattern label_pattern{"a label of letters, digits and -_./:= (at most 64)", "^[A-Za-z0-9_./:=-]{1,64}$", is_label, true};
 constexpr Pattern filter_pattern{"a glob of 1 to 256 bytes, `!` before it takes back", "^(?!!$)[\\s\\S]{1,256}$", is_filter};
@@ -198,14 +200,20 @@ constexpr Field matrix_fields[] = {
 constexpr Shape matrix{.kind = Kind::map, .what = "a map of axes to lists of values", .most = 32, .items = &axis, .fields = matrix_fields, .keys = &name_pattern,
                        .key_noun = "axis", .foreign = matrix_foreign};
 
-constexpr ForeignKey service_foreign[] = {{"options", "write ready for the check"}, {"ports", "every port of a service is reachable by its name"}};
+constexpr Shape service_command{.what = "a command", .pattern = &command_pattern};
+constexpr ForeignKey service_foreign[] = {
+    {"options", "write ready for the check"},  {"ports", "every port of a service is reachable by its name"}, {"alias", "its key is its name"},
+    {"command", "write run"},                  {"entrypoint", "write run"},                                    {"variables", "write env"},
+    {"volumes", "a service has its own files"}, {"credentials", "they are the pool's or the project's, never the pipeline's"},
+};
 constexpr Field service_fields[] = {
     {"image", &template_text, "Its image.", true},
     {"env", &env, "Its environment."},
-    {"ready", &text, "A command that succeeds when it can be used."},
+    {"run", &service_command, "A command run with sh instead of the image's own."},
+    {"ready", &service_command, "A command run in it until it succeeds; the job's first step waits for that."},
 };
 constexpr Shape service{.kind = Kind::map, .what = "a map of image, env and ready", .fields = service_fields, .foreign = service_foreign};
-constexpr Shape services{.kind = Kind::map, .what = "a map of services", .most = 32, .items = &service, .keys = &name_pattern, .key_noun = "service"};
+constexpr Shape services{.kind = Kind::map, .what = "a map of services", .most = 16, .items = &service, .keys = &host_pattern, .key_noun = "service"};
 
 constexpr Field artifact_fields[] = {
     {"paths", &paths, "Globs under the workspace.", true},
@@ -285,7 +293,7 @@ constexpr Field job_fields[] = {
     {"reports", &reports, "Test reports shown on the build."},
     {"checkout", &checkout, "false: an empty workspace."},
     {"priority", &priority, "low, normal or high."},
-    {"services", &services, "Servers started beside the job."},
+    {"services", &services, "Servers beside the job, reached by their names."},
     {"cache", &cache, "Directories kept between builds."},
     {"inputs", &paths, "With `outputs`: the job is skipped when nothing of this changed."},
     {"environment", &environment, "What it deploys to, and who must agree."},
