@@ -9,17 +9,15 @@ import hmac
 import http.client
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 
-from installs import FOLDER, Unavailable, installed, recipe_key, run
+import go
+from installs import FOLDER, installed, recipe_key, run
 from server import Server
 
 SEAWEEDFS_VERSION = "4.48"
 VERSITYGW_VERSION = "1.8.0"
-OLDEST_GO = (1, 24)
 
 
 def signed_status(port, access, secret):
@@ -99,13 +97,8 @@ class Versitygw(S3Server):
 
     @staticmethod
     def _build(folder, log):
-        go = shutil.which("go")
-        told = subprocess.run([go, "version"], stdout=subprocess.PIPE, text=True, check=False).stdout if go else ""
-        found = re.search(r"go(\d+)\.(\d+)", told)
-        if not found or tuple(map(int, found.groups())) < OLDEST_GO:
-            raise Unavailable(f"needs Go {'.'.join(map(str, OLDEST_GO))} or newer in PATH to be built; " + (f"{go} is {found.group()}" if found else "there is none"))
-        environment = dict(os.environ, GOBIN=str(folder), GOTOOLCHAIN="local", CGO_ENABLED="0", GOFLAGS="-trimpath -buildvcs=false")
-        run([go, "install", "-ldflags=-s -w", f"github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_VERSION}"], f"versitygw {VERSITYGW_VERSION}", folder, log, environment)
+        run(["go", "install", "-ldflags=-s -w", f"github.com/versity/versitygw/cmd/versitygw@v{VERSITYGW_VERSION}"], f"versitygw {VERSITYGW_VERSION}", folder, log,
+            go.environment(GOBIN=str(folder)))
 
     def prepare(self):
         (self.folder / "data").mkdir()

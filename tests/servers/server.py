@@ -36,6 +36,7 @@ class Server:
     variable = ""  # of the environment, that tells tests where it is
     port_names = ["port"]
     stop_signal = signal.SIGTERM
+    idle = "stopped"  # the word for one that has no process
     user = ""  # that it runs as when we are root
 
     def __init__(self, state):
@@ -65,6 +66,13 @@ class Server:
 
     def url(self):
         raise NotImplementedError
+
+    def where(self):
+        """What people look for it at."""
+        return f"127.0.0.1:{self.port()}"
+
+    def furnish(self):
+        """Gives it what it should hold, if that is not there; it answers."""
 
     # What the kinds have in common.
 
@@ -97,6 +105,7 @@ class Server:
         self.install()
         with self.lock():
             if self.process.pid() and self.answers():
+                self.furnish()
                 return 0.0
             self.process.end(signal.SIGKILL)
             began = time.monotonic()
@@ -109,6 +118,7 @@ class Server:
             if not wait_for(lambda: hopeless() or self.answers(), SECONDS_TO_ANSWER, 0.05) or hopeless():
                 self.process.end(signal.SIGKILL)
                 raise Failed(f"{self.name} did not start: see {self.log}\n    " + "\n    ".join(self.last_words()))
+            self.furnish()
             return time.monotonic() - began
 
     def _lay(self):

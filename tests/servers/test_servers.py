@@ -16,28 +16,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import installs  # noqa: E402
 from processes import Process, started_at, wait_for  # noqa: E402
 from s3 import signed_status  # noqa: E402
+from story import SCRIPT, ServersStory  # noqa: E402
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts/servers"
 
-
-class Stories(unittest.TestCase):
-    def setUp(self):
-        self.state = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-servers-"))
-        self.state.chmod(0o755)
-        self.addCleanup(shutil.rmtree, self.state, ignore_errors=True)
-        self.addCleanup(self.servers, "down")
-
-    def servers(self, *words, expect=0):
-        done = subprocess.run([SCRIPT, "--dir", self.state, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        self.assertEqual(done.returncode, expect, done.stdout)
-        return done.stdout
-
-    def url(self, variable):
-        return dict(line.split("=", 1) for line in (self.state / "env").read_text(encoding="utf-8").splitlines())[variable]
-
-    def pid(self, name):
-        return Process(self.state / f"{name}.process").pid()
-
+class Stories(ServersStory):
     def sql(self, text):
         return subprocess.run(["psql", "-tAqc", text, self.url("MAYFLY_TEST_POSTGRES")], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
@@ -92,7 +74,7 @@ class Stories(unittest.TestCase):
     def test_up_again_changes_nothing(self):
         self.servers("up", "redis")
         pid = self.pid("redis")
-        self.assertIn("was up", self.servers("up", "redis"))
+        self.assertIn("was there", self.servers("up", "redis"))
         self.assertEqual(self.pid("redis"), pid)
 
     def test_a_process_that_only_has_the_number_of_a_server_is_not_touched(self):
