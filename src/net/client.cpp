@@ -35,7 +35,7 @@ bool is_token(std::string_view text) {
 }
 
 /// Errc::invalid for what would let one header become two.
-Result<std::string> head_of(const ClientRequest& request, const Url& url) {
+Result<std::string> head_of(const ClientRequest& request, const Url& url, std::string_view upgrade = {}) {
   if (!is_token(request.method)) return fail(Errc::invalid, "not an HTTP method: '" + request.method + "'");
   auto out = request.method + " " + url.target + " HTTP/1.1\r\nHost: " + host_field(url) + "\r\n";
   for (auto& [name, value] : request.headers.fields) {
@@ -44,6 +44,7 @@ Result<std::string> head_of(const ClientRequest& request, const Url& url) {
       return fail(Errc::invalid, "the header '" + name + "' has characters a header cannot have");
     out.append(name).append(": ").append(value).append("\r\n");
   }
+  if (!upgrade.empty()) out.append("Connection: Upgrade\r\nUpgrade: ").append(upgrade).append("\r\n");
   auto text = std::get_if<std::string>(&request.body);
   auto source = std::get_if<BodySource>(&request.body);
   auto length = text ? std::optional<std::uint64_t>(text->size()) : source->length;
@@ -151,7 +152,7 @@ class Exchange final : public ClientStream {
     // A server that refuses a body answers and stops reading; its answer says more than the broken pipe.
     auto answered = co_await read_head(request.method == "HEAD");
     if (!answered) co_return sent ? answered : sent;
-    if (parser_.done()) release();
+    if (parser_.done() && head_.status != 101) release();
     co_return answered;
   }
 
@@ -160,6 +161,23 @@ class Exchange final : public ClientStream {
   const Headers& headers() const override { return head_.headers; }
   Headers take_headers() { return std::move(head_.headers); }
   std::uint64_t announced_bytes() const { return announced_; }
+
+  /// The whole answer, unless it is larger than `limit`.
+  Task<Result<ClientResponse>> collect(std::size_t limit, std::string url) {
+    auto too_large = fail(Errc::too_large, "the answer of " + url.substr(0, url.find('?')) + " is larger than " + std::to_string(limit) + " bytes");
+    ClientResponse response{head_.status, std::move(head_.headers), {}};
+    if (announced_ > limit) co_return too_large;
+    std::array<char, kReadBytes> piece;
+    while (true) {
+      CO_TRY_ASSIGN(auto n, co_await read(piece));
+      if (n == 0) co_return response;
+      if (response.body.size() + n > limit) co_return too_large;
+      response.body.append(piece.data(), n);
+    }
+  }
+
+  /// The connection, and what of the other protocol has arrived behind the head. Only after a 101.
+  std::pair<std::unique_ptr<Stream>, std::string> leave_http() { return {std::move(stream_), std::string(buffer_.pending())}; }
 
   Task<Result<std::size_t>> read(std::span<char> into) override {
     if (failure_) co_return std::unexpected(*failure_);
@@ -257,6 +275,31 @@ class Exchange final : public ClientStream {
   bool answered_ = false;
 };
 
+class StreamTunnel final : public Tunnel {
+ public:
+  explicit StreamTunnel(std::pair<std::unique_ptr<Stream>, std::string> connection)
+      : stream_(std::move(connection.first)), early_(std::move(connection.second)) {
+    stream_->set_deadline(Time::max());
+  }
+
+  Task<Result<std::size_t>> read(std::span<char> into) override {
+    if (early_.empty()) co_return co_await stream_->read_some(into);
+    auto n = early_.copy(into.data(), into.size());
+    early_.erase(0, n);
+    co_return n;
+  }
+  Task<Result<void>> write(std::string_view bytes) override {
+    std::array<std::string_view, 1> pieces{bytes};
+    co_return co_await stream_->write(pieces);
+  }
+  void end_writing() override { stream_->end_writing(); }
+  void set_deadline(Time at) override { stream_->set_deadline(at); }
+
+ private:
+  std::unique_ptr<Stream> stream_;
+  std::string early_;
+};
+
 }  // namespace
 
 struct Client::Impl {
@@ -311,18 +354,28 @@ Task<Result<std::unique_ptr<ClientStream>>> Client::open(ClientRequest request) 
 Task<Result<ClientResponse>> Client::send(ClientRequest request) {
   auto impl = impl_;
   auto limit = request.max_response_bytes;
-  auto too_large = fail(Errc::too_large, "the answer of " + request.url.substr(0, request.url.find('?')) + " is larger than " +
-                                             std::to_string(limit) + " bytes");
+  auto url = request.url;
   CO_TRY_ASSIGN(auto exchange, co_await impl->open(std::move(request)));
-  ClientResponse response{exchange->status(), exchange->take_headers(), {}};
-  if (exchange->announced_bytes() > limit) co_return too_large;
-  std::array<char, kReadBytes> piece;
-  while (true) {
-    CO_TRY_ASSIGN(auto n, co_await exchange->read(piece));
-    if (n == 0) co_return response;
-    if (response.body.size() + n > limit) co_return too_large;
-    response.body.append(piece.data(), n);
+  co_return co_await exchange->collect(limit, std::move(url));
+}
+
+Task<Result<Upgraded>> Client::upgrade(ClientRequest request, std::string protocol) {
+  auto impl = impl_;
+  auto limit = request.max_response_bytes;
+  CO_TRY_ASSIGN(auto url, parse_url(request.url));
+  if (!is_token(protocol)) co_return fail(Errc::invalid, "not a protocol's name: '" + protocol + "'");
+  CO_TRY_ASSIGN(auto head, head_of(request, url, protocol));
+  CO_TRY_ASSIGN(auto stream, co_await impl->connect(url, request.deadline));
+  Exchange exchange({}, {}, std::move(stream), impl->options.max_header_bytes);
+  CO_TRY(co_await exchange.start(request, head));
+  Upgraded out;
+  if (exchange.status() == 101) {
+    out.answer = {101, exchange.take_headers(), {}};
+    out.tunnel = std::make_unique<StreamTunnel>(exchange.leave_http());
+  } else {
+    CO_TRY_ASSIGN(out.answer, co_await exchange.collect(limit, request.url));
   }
+  co_return out;
 }
 
 std::size_t Client::idle_connections() const { return impl_->pool->size(); }

@@ -69,6 +69,25 @@ class ClientStream {
   virtual void set_deadline(Time deadline) = 0;
 };
 
+/// A connection that has left HTTP behind (101): both sides speak as they like. At most one read and one write wait at a time.
+/// Destroying it closes it.
+class Tunnel {
+ public:
+  virtual ~Tunnel() = default;
+  /// At least one byte; 0 when the peer has ended its side. Errors as Client::send.
+  virtual Task<Result<std::size_t>> read(std::span<char> into) = 0;
+  virtual Task<Result<void>> write(std::string_view bytes) = 0;
+  /// Ends this side; the peer may still send.
+  virtual void end_writing() = 0;
+  /// What waits then, and every later call, fails with Errc::timeout. Time::max() is never, as it begins.
+  virtual void set_deadline(Time at) = 0;
+};
+
+struct Upgraded {
+  ClientResponse answer;            // with the server's reasons where it did not agree
+  std::unique_ptr<Tunnel> tunnel;   // only when the answer's status is 101
+};
+
 class Client final {
  public:
   explicit Client(Loop loop, ClientOptions options = {});
@@ -84,6 +103,10 @@ class Client final {
 
   /// Returns when the head has arrived.
   Task<Result<std::unique_ptr<ClientStream>>> open(ClientRequest request);
+
+  /// Asks the server to speak `protocol` from here on ("websocket", Docker's "tcp"), on a connection of its own. The deadline
+  /// ends with the answer.
+  Task<Result<Upgraded>> upgrade(ClientRequest request, std::string protocol);
 
   std::size_t idle_connections() const;
 

@@ -431,5 +431,60 @@ TEST_F(Calls, WhatWouldBreakTheRequestsFramingIsRefused) {
   EXPECT_EQ(send({.url = "http://127.0.0.1:1/ HTTP/1.1"}).error().code, Errc::invalid);
 }
 
+TEST(ClientUpgrade, BothSidesSpeakFreelyAfterwards) {
+  // What the server says at once travels behind its head.
+  ScriptedServer server({{"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly ", "heard\r\n\r\n"}});
+  boost::asio::io_context loop;
+  Client client(loop.get_executor());
+  auto talk = [&]() -> Task<std::string> {
+    auto upgraded = co_await client.upgrade({.method = "POST", .url = server.url("/attach"), .deadline = in(10s)}, "tcp");
+    if (!upgraded || !upgraded->tunnel) co_return "no tunnel";
+    std::string heard;
+    std::array<char, 100> piece;
+    (void)co_await upgraded->tunnel->write("are you there?\r\n\r\n");
+    while (true) {
+      auto n = co_await upgraded->tunnel->read(piece);
+      if (!n) co_return n.error().message;
+      if (*n == 0) co_return heard;
+      heard.append(piece.data(), *n);
+    }
+  };
+  EXPECT_EQ(await(loop, talk()), "early heard\r\n\r\n");
+}
+
+TEST(ClientUpgrade, ARefusalIsAnAnswer) {
+  ScriptedServer server({{"HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\nno container"}});
+  boost::asio::io_context loop;
+  Client client(loop.get_executor());
+  auto upgraded = await(loop, client.upgrade({.method = "POST", .url = server.url(), .deadline = in(10s)}, "tcp"));
+  ASSERT_TRUE(upgraded);
+  EXPECT_EQ(upgraded->tunnel, nullptr);
+  EXPECT_EQ(upgraded->answer.status, 404);
+  EXPECT_EQ(upgraded->answer.body, "no container");
+}
+
+TEST(ClientUpgrade, AProtocolsNameIsOneWord) {
+  boost::asio::io_context loop;
+  Client client(loop.get_executor());
+  auto upgraded = await(loop, client.upgrade({.url = "http://127.0.0.1:1/"}, "tcp\r\nHost: other"));
+  ASSERT_FALSE(upgraded);
+  EXPECT_EQ(upgraded.error().code, Errc::invalid);
+}
+
+TEST(ClientUpgrade, ASilentTunnelEndsAtItsDeadline) {
+  ScriptedServer server({{"HTTP/1.1 101 UPGRADED\r\n\r\n", "never"}});
+  boost::asio::io_context loop;
+  Client client(loop.get_executor());
+  auto wait = [&]() -> Task<Errc> {
+    auto upgraded = co_await client.upgrade({.url = server.url(), .deadline = in(10s)}, "tcp");
+    if (!upgraded || !upgraded->tunnel) co_return Errc::internal;
+    upgraded->tunnel->set_deadline(in(20ms));
+    std::array<char, 10> piece;
+    auto n = co_await upgraded->tunnel->read(piece);
+    co_return n ? Errc::internal : n.error().code;
+  };
+  EXPECT_EQ(await(loop, wait()), Errc::timeout);
+}
+
 }  // namespace
 }  // namespace mayfly::http

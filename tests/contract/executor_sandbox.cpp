@@ -6,7 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "adapters/sandbox/runner_files.h"
+#include "adapters/host_runners/runner_files.h"
 #include "adapters/sandbox/sandbox_executor.h"
 #include "adapters/sandbox/tools.h"
 #include "contract/executor_contract.h"

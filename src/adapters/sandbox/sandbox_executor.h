@@ -12,8 +12,6 @@
 
 namespace mayfly {
 
-inline constexpr Duration runner_kill_patience = std::chrono::seconds(10);  // between SIGKILL and giving up on it
-
 struct SandboxExecutorOptions {
   std::string data_dir;                        // attempts in `runners`, images and templates in `sandbox`
   std::string runner_program;                  // mayfly-runner
@@ -23,8 +21,7 @@ struct SandboxExecutorOptions {
   std::string log_files = {};                  // a folder: runners leave their logs there for another shipper; empty: they ship them
 };
 
-/// Logs what of isolation this machine cannot give (probe.h). `offload` must outlive it. stop() returns when the runner is gone; Errc::timeout if it survives SIGKILL.
-/// forget() of a runner that still runs is Errc::conflict.
+/// Runners as make_host_runners has them. Logs what of isolation this machine cannot give (probe.h). `offload` must outlive it.
 std::unique_ptr<Executor> make_sandbox_executor(Loop loop, Offload& offload, SandboxExecutorOptions options);
 
 }  // namespace mayfly

@@ -15,7 +15,7 @@
 
 #include "adapters/sandbox/cgroup.h"
 #include "adapters/sandbox/probe.h"
-#include "adapters/sandbox/runner_process.h"
+#include "adapters/host_runners/runner_process.h"
 #include "adapters/sandbox/tools.h"
 #include "async/system_timer.h"
 #include "support/run.h"

@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <string_view>
 
-#include "adapters/sandbox/runner_files.h"
+#include "adapters/host_runners/runner_files.h"
 #include "adapters/system/system_clock.h"
 #include "adapters/system/system_entropy.h"
 #include "base/log.h"

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <thread>
 
-#include "adapters/sandbox/runner_files.h"
+#include "adapters/host_runners/runner_files.h"
 #include "adapters/system/system_entropy.h"
 #include "runner/sidecar/testing/fake_server.h"
 #include "support/run.h"

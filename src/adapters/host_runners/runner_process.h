@@ -5,7 +5,7 @@
 #include <string>
 
 #include "adapters/sandbox/cgroup.h"
-#include "adapters/sandbox/runner_files.h"
+#include "adapters/host_runners/runner_files.h"
 #include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {

@@ -1,4 +1,4 @@
-#include "adapters/sandbox/runner_files.h"
+#include "adapters/host_runners/runner_files.h"
 
 #include <gtest/gtest.h>
 

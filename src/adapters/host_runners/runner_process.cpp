@@ -1,4 +1,4 @@
-#include "adapters/sandbox/runner_process.h"
+#include "adapters/host_runners/runner_process.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>

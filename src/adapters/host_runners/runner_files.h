@@ -1,5 +1,5 @@
 #pragma once
-// The files by which SandboxExecutor and mayfly-runner know each other, in the attempt's directory (DIR/runners/<attempt>).
+// The files by which an executor and its mayfly-runners know each other, in the attempt's directory (DIR/runners/<attempt>).
 // They outlive both processes: an executor started later learns from them what became of its predecessor's runners.
 //
 //   runner.json   executor → runner: everything it is born with but the boot token, which comes on its standard input,

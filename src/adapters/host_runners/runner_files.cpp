@@ -1,4 +1,4 @@
-#include "adapters/sandbox/runner_files.h"
+#include "adapters/host_runners/runner_files.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
