@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +42,9 @@ int poll_timeout(Time until) {
   return static_cast<int>(std::min<std::int64_t>(60'000, left / std::chrono::milliseconds(1) + 1));
 }
 
+/// From an engine or a kubelet, or from who started us: no process of the job's.
+bool from_outside(const signalfd_siginfo& info) { return info.ssi_pid == 0 || info.ssi_pid == static_cast<std::uint32_t>(::getppid()); }
+
 }  // namespace
 
 Time steady_now() {
@@ -50,8 +52,9 @@ Time steady_now() {
   return from_micros(offset + micros(CLOCK_MONOTONIC));
 }
 
-Events::Events(int control) : control_(control), signals_(open_signals()), buffer_(read_bytes) {
-  ::fcntl(control_, F_SETFL, O_NONBLOCK);
+Events::Events(Channel channel) : channel_(channel), signals_(open_signals()), buffer_(read_bytes) {
+  ::fcntl(channel_.in, F_SETFL, O_NONBLOCK);
+  ::fcntl(channel_.out, F_SETFL, O_NONBLOCK);
 }
 
 Events::~Events() {
@@ -69,17 +72,20 @@ bool Events::wait(const std::function<bool()>& done, Time until) {
 
 void Events::turn(Time until) {
   if (log_) until = std::min(until, log_->due());
-  std::vector<pollfd> fds{{control_, short(POLLIN | (outgoing_.empty() ? 0 : POLLOUT)), 0}, {signals_, POLLIN, 0}};
+  std::vector<pollfd> fds{{channel_.in, POLLIN, 0}, {channel_.out, short(outgoing_.empty() ? 0 : POLLOUT), 0}, {channel_.lifeline, POLLIN, 0}, {signals_, POLLIN, 0}};
+  const auto others = fds.size();
   if (!log_ || !log_->blocked())
     for (auto& s : streams_) fds.push_back({s.fd, POLLIN, 0});
   if (::poll(fds.data(), fds.size(), poll_timeout(until)) > 0) {
     // Output before the end of its process, and both before what the sidecar wants next.
     std::set<int> ended;
-    for (std::size_t i = 2; i < fds.size(); ++i)
-      if (fds[i].revents != 0 && !read_stream(streams_[i - 2])) ended.insert(fds[i].fd);
+    for (std::size_t i = others; i < fds.size(); ++i)
+      if (fds[i].revents != 0 && !read_stream(streams_[i - others])) ended.insert(fds[i].fd);
     std::erase_if(streams_, [&](auto& s) { return ended.contains(s.fd); });
-    if (fds[1].revents != 0) on_signals();
-    if (fds[0].revents != 0) on_control(fds[0].revents);
+    if (fds[3].revents != 0) on_signals();
+    if (fds[1].revents & POLLOUT) write_control();
+    if (fds[0].revents != 0) read_control();
+    if (fds[1].revents & POLLERR || fds[2].revents != 0) sidecar_gone();
   }
   if (log_) log_->tick(steady_now());
 }
@@ -111,7 +117,7 @@ std::optional<int> Events::take_exit(pid_t pid) {
 void Events::on_signals() {
   signalfd_siginfo info;
   while (::read(signals_, &info, sizeof info) == sizeof info)
-    if (info.ssi_signo == SIGTERM && !cancel) cancel = CancelJob{.grace = std::chrono::seconds(10), .outcome = Outcome::canceled};
+    if (info.ssi_signo == SIGTERM && from_outside(info) && !cancel) cancel = CancelJob{.grace = std::chrono::seconds(10), .outcome = Outcome::canceled};
   reap();
 }
 
@@ -123,11 +129,9 @@ void Events::reap() {
   childless_ = pid < 0 && errno == ECHILD;
 }
 
-void Events::on_control(short events) {
-  if (events & POLLOUT) write_control();
-  if (!(events & (POLLIN | POLLHUP | POLLERR))) return;
+void Events::read_control() {
   for (;;) {
-    auto n = ::read(control_, buffer_.data(), buffer_.size());
+    auto n = ::read(channel_.in, buffer_.data(), buffer_.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) sidecar_gone();
@@ -159,7 +163,7 @@ void Events::send(const FromInit& message) {
 void Events::write_control() {
   std::size_t at = 0;
   while (at < outgoing_.size()) {
-    auto n = ::send(control_, outgoing_.data() + at, outgoing_.size() - at, MSG_NOSIGNAL);
+    auto n = ::write(channel_.out, outgoing_.data() + at, outgoing_.size() - at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
     if (n <= 0) sidecar_gone();
@@ -170,7 +174,15 @@ void Events::write_control() {
 
 void Events::sidecar_gone() {
   kill_all();
-  std::_Exit(1);
+  std::_Exit(job ? 1 : 3);
+}
+
+void Events::await_goodbye() {
+  if (channel_.lifeline < 0) return;
+  char byte = 0;
+  while (::write(channel_.lifeline, &byte, 1) < 0 && errno == EINTR) {}
+  pollfd p{channel_.lifeline, POLLIN, 0};
+  while (::poll(&p, 1, -1) < 0 && errno == EINTR) {}
 }
 
 }  // namespace mayfly

@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "runner/control/messages.h"
 #include "runner/init/log_writer.h"
+#include "runner/init/transport.h"
 
 namespace mayfly {
 
@@ -25,18 +26,20 @@ Time steady_now();
 
 class Events final {
  public:
-  /// Takes over SIGCHLD, SIGTERM and SIGPIPE of the process. `control` stays the caller's.
-  explicit Events(int control);
+  /// Takes over SIGCHLD, SIGTERM and SIGPIPE of the process. `channel` stays the caller's.
+  explicit Events(Channel channel);
   ~Events();
   Events(const Events&) = delete;
   Events& operator=(const Events&) = delete;
 
   /// Handles what comes until `done()`, true, or `until`, false. When the sidecar is gone it does not return: the job's
-  /// processes are killed and this one ends with 1.
+  /// processes are killed and this one ends with 1, or with 3 if there was no job.
   bool wait(const std::function<bool()>& done, Time until = Time::max());
 
   void send(const FromInit& message);
   bool all_sent() const { return outgoing_.empty(); }
+  /// The last word is said and nothing of the job runs: stays until a sidecar in another container lets go.
+  void await_goodbye();
 
   /// From here on output goes to `log`.
   void set_log(LogWriter* log) { log_ = log; }
@@ -63,7 +66,7 @@ class Events final {
     LogStream stream;
   };
   void turn(Time until);
-  void on_control(short events);
+  void read_control();
   void on_message(std::string_view line);
   void on_signals();
   void reap();
@@ -71,7 +74,7 @@ class Events final {
   void write_control();
   [[noreturn]] void sidecar_gone();
 
-  int control_;
+  Channel channel_;
   int signals_;
   std::string incoming_;
   std::string outgoing_;

@@ -13,9 +13,14 @@
 namespace mayfly {
 namespace {
 
+constexpr const char* spare_tmp = "/dev/shm";   // every container has it, also one whose root is read-only
+
+bool is_writable(const std::string& directory) { return ::access(directory.c_str(), W_OK | X_OK) == 0; }
+
+/// A home nobody may write to is what container engines give to a uid the image does not know.
 Env with_defaults(Env env, const std::string& home) {
   env.emplace("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-  env.emplace("HOME", home);
+  if (auto given = env.find("HOME"); given == env.end() || !is_writable(given->second)) env["HOME"] = home;
   env.emplace("USER", "ci");
   env.emplace("SHELL", "/bin/sh");
   env.emplace("TMPDIR", "/tmp");
@@ -37,9 +42,11 @@ Job::Job(Events& events, StepStarter& starter, LogWriter& log, InitJob job, Sett
 }
 
 InitDone Job::run() {
-  auto scratch = Scratch::make(settings_.tmp);
+  bool has_tmp = is_writable(settings_.tmp);
+  auto scratch = Scratch::make(has_tmp ? settings_.tmp : spare_tmp);
   if (scratch) {
     scratch_.emplace(*std::move(scratch));
+    if (!has_tmp) settings_.env["TMPDIR"] = scratch_->path();
     auto home = scratch_->path() + "/home";
     ::mkdir(home.c_str(), 0700);
     settings_.env = with_defaults(std::move(settings_.env), home);
