@@ -45,6 +45,7 @@ struct InitJob {
 struct CancelJob {
   Duration grace{};                   // between SIGTERM and SIGKILL
   Outcome outcome = Outcome::canceled;  // or timeout
+  std::optional<Duration> finally_limit = {};  // instead of the job's, where there is a hurry
   bool operator==(const CancelJob&) const = default;
 };
 
@@ -79,6 +80,7 @@ struct InitDone {
   std::string detail = {};
   std::optional<int> exit_code = {};
   bool killed = false;                // a step got a SIGKILL that init did not send: memory, perhaps
+  bool out_of_memory = false;         // the container's own cgroup counts kills for memory, where init can see it
   std::map<std::string, std::string> outputs = {};
   std::int64_t log_bytes = 0;         // the log's length
   std::int64_t dropped_bytes = 0;     // output beyond log_limit

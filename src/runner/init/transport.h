@@ -11,7 +11,7 @@
 namespace mayfly {
 
 inline constexpr const char* control_socket_name = "control.sock";   // in the shared directory
-inline constexpr const char* installed_init_name = "init";
+inline constexpr const char* installed_init_name = "mayfly-init";
 inline constexpr Duration meeting_patience = std::chrono::minutes(2);  // for a sidecar to listen and to hand over
 
 struct InitOptions {

@@ -250,11 +250,11 @@ TEST_F(SharedDirectory, InstalledInitRunsAndCannotBeRead) {
   ASSERT_EQ(::system(command.c_str()), 0);
   ASSERT_EQ(::system(command.c_str()), 0) << "an init container may run again";
   struct stat info;
-  ASSERT_EQ(::stat((path / "init").c_str(), &info), 0);
+  ASSERT_EQ(::stat((path / installed_init_name).c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777, 0111u);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path), {}), 2) << "init, workspace and nothing half written";
   listen();
-  start_init((path / "init").c_str());
+  start_init((path / installed_init_name).c_str());
   accept();
   hand_over();
   send(InitJob{.steps = {{.name = "one", .run = "cat /proc/$PPID/environ >/dev/null 2>&1 && echo read || echo closed"}}});
