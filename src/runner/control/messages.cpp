@@ -31,7 +31,8 @@ json::value form(const InitJob& j) {
                                            {"timeout_us", us(j.timeout)},
                                            {"term_grace_us", us(j.term_grace)},
                                            {"finally_limit_us", us(j.finally_limit)},
-                                           {"log_limit", j.log_limit}}}};
+                                           {"log_limit", j.log_limit},
+                                           {"log_begin", j.log_begin}}}};
 }
 
 json::value form(const CancelJob& c) {
@@ -105,6 +106,8 @@ Result<ToInit> init_job(const json::value& v) {
   read_duration(read, "term_grace_us", j.term_grace);
   read_duration(read, "finally_limit_us", j.finally_limit);
   read_count(read, "log_limit", j.log_limit);
+  read.optional("log_begin", j.log_begin);
+  if (j.log_begin < 0) read.set_wrong("log_begin", "0 or more");
   return read.done(ToInit(std::move(j)));
 }
 

@@ -39,6 +39,7 @@ struct InitJob {
   Duration term_grace = std::chrono::seconds(10);      // between SIGTERM and SIGKILL when a time limit has passed
   Duration finally_limit = std::chrono::seconds(30);   // for all steps that run after a cancel or the job's timeout
   std::int64_t log_limit = max_log_bytes;
+  std::int64_t log_begin = 0;              // the log's length so far: what the sidecar said before
   bool operator==(const InitJob&) const = default;
 };
 

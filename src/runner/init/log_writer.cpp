@@ -6,8 +6,8 @@
 
 namespace mayfly {
 
-LogWriter::LogWriter(int fd, std::shared_ptr<const MaskPatterns> patterns, std::int64_t limit)
-    : fd_(fd), patterns_(std::move(patterns)), limit_(limit), file_left_(2 * limit) {}
+LogWriter::LogWriter(int fd, std::shared_ptr<const MaskPatterns> patterns, std::int64_t limit, std::int64_t begin)
+    : fd_(fd), patterns_(std::move(patterns)), limit_(limit), file_left_(2 * limit), offset_(begin) {}
 
 void LogWriter::write(std::uint16_t step, LogStream stream, std::string_view bytes, Time now) {
   Key key{step, stream};

@@ -21,8 +21,8 @@ inline constexpr std::int64_t log_reserve_bytes = 64 << 10;                  // 
 /// asks for no more bytes, which in turn stops the job's own writes: nothing is lost.
 class LogWriter final {
  public:
-  /// Appends to `fd`, which stays the caller's. `limit`: text bytes of the log, our own lines included.
-  LogWriter(int fd, std::shared_ptr<const MaskPatterns> patterns, std::int64_t limit);
+  /// Appends to `fd`, which stays the caller's. `limit`: text bytes of the log, our own lines included. `begin`: of them, those that are there.
+  LogWriter(int fd, std::shared_ptr<const MaskPatterns> patterns, std::int64_t limit, std::int64_t begin = 0);
 
   /// Output of a step, in the order it was read.
   void write(std::uint16_t step, LogStream stream, std::string_view bytes, Time now);

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "runner/init/job.h"
+#include "runner/init/service.h"
 
 namespace {
 
@@ -40,7 +41,7 @@ InitDone run_job(Events& events, StepStarter& starter, int log_fd, const std::st
   std::vector<std::string> secrets;
   for (auto& [name, value] : events.job->secrets) secrets.push_back(value);
   auto patterns = MaskPatterns::make(secrets);
-  LogWriter log(log_fd, patterns, events.job->log_limit);
+  LogWriter log(log_fd, patterns, events.job->log_limit, events.job->log_begin);
   events.set_log(&log);
   warn_of_weak_secrets(log, *events.job, *patterns);
   auto env = inherited_env();
@@ -54,6 +55,7 @@ InitDone run_job(Events& events, StepStarter& starter, int log_fd, const std::st
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (auto service = service_descriptor(argc, argv)) return run_service(*service);
   auto options = parse_init_options(argc, argv);
   if (!options) {
     std::fputs(init_usage, stderr);

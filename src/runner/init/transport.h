@@ -31,9 +31,10 @@ inline constexpr const char* init_usage =
     "  --control-fd N --log-fd N --workspace DIR\n"
     "  --dir DIR --workspace DIR\n"
     "  --control-stdio --log FILE --workspace DIR\n"
-    "  --install DIR\n";
+    "  --install DIR\n"
+    "  --service-fd N\n";
 
-/// Nothing when the arguments are none of `init_usage`.
+/// Nothing when the arguments are none of `init_usage` (--service-fd is service.h's).
 std::optional<InitOptions> parse_init_options(int argc, const char* const* argv);
 
 /// Close-on-exec, all of them. Bytes flow over in and out, which may be one socket.
