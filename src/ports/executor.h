@@ -40,6 +40,7 @@ struct RunnerStatus {
   /// would be the reason if nothing changed (no machine takes it, its machine does not answer); none when all is well.
   Reason reason = Reason::none;
   std::string detail;        // a sentence for people
+  std::string machine = {};  // where it runs, as RunnerSpec::avoid_machines names it; empty: not known, or there is but one
 };
 
 class Executor {

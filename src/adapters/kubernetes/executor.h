@@ -1,0 +1,40 @@
+#pragma once
+// Executor on a Kubernetes cluster: each attempt is one Job, or one bare Pod, and the API server is the record of it. Made with the
+// attempt's name before anything of it runs, and deleted when the attempt is forgotten; so any number of processes may come and go, and
+// an attempt that was handed out twice is still one object.
+
+#include <memory>
+
+#include "adapters/kubernetes/api.h"
+#include "adapters/kubernetes/options.h"
+#include "ports/executor.h"
+
+namespace mayfly {
+
+inline constexpr Duration sync_patience = std::chrono::seconds(20);      // of list(), for the first look at the cluster
+inline constexpr Duration appears_within = std::chrono::minutes(2);      // a created object, in what is followed
+inline constexpr Duration makes_pod_within = std::chrono::seconds(5);    // the Job controller, before its events are asked why not
+
+/// Who the cluster says its service accounts are, for whoever checks their tokens: see roles/runners.
+struct ClusterIdentity {
+  std::string issuer = {};
+  std::string jwks = {};       // JSON, as the cluster has it
+  std::string name_space = {};
+  std::string service_account = {};
+
+  bool operator==(const ClusterIdentity&) const = default;
+};
+
+class KubernetesExecutor : public Executor {
+ public:
+  /// Errc::unavailable; Errc::forbidden: nobody may read it but with the role system:service-account-issuer-discovery.
+  virtual Task<Result<ClusterIdentity>> identity() = 0;
+};
+
+/// Spawn its run(): without it nothing is followed, and list() fails. stop() returns when the deletion is accepted and its grace has passed, or
+/// sooner when the runner has ended. Errc::invalid for options that cannot be meant; errors of load_kubeconfig and own_cluster.
+Result<std::unique_ptr<KubernetesExecutor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options);
+/// The same in a cluster that was found already.
+Result<std::unique_ptr<KubernetesExecutor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options, kubernetes::Cluster cluster);
+
+}  // namespace mayfly
