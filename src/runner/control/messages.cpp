@@ -36,7 +36,7 @@ json::value form(const InitJob& j) {
 }
 
 json::value form(const CancelJob& c) {
-  return json::object{{"cancel", json::object{{"grace_us", us(c.grace)}, {"reason", to_string(c.outcome)}}}};
+  return json::object{{"cancel", json::object{{"grace_us", us(c.grace)}, {"reason", to_string(c.outcome)}, {"why", c.why}}}};
 }
 
 json::value form(const ConditionAnswer& a) {
@@ -116,6 +116,7 @@ Result<ToInit> cancel_job(const json::value& v) {
   Reader read(v, "cancel");
   read_duration(read, "grace_us", c.grace);
   read_outcome(read, "reason", c.outcome);
+  read.optional("why", c.why);
   return read.done(ToInit(c));
 }
 

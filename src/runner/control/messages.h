@@ -46,6 +46,7 @@ struct InitJob {
 struct CancelJob {
   Duration grace{};                   // between SIGTERM and SIGKILL
   Outcome outcome = Outcome::canceled;  // or timeout
+  std::string why = {};               // for the log; empty: somebody canceled
   std::optional<Duration> finally_limit = {};  // instead of the job's, where there is a hurry
   bool operator==(const CancelJob&) const = default;
 };

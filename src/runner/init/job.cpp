@@ -173,6 +173,7 @@ void Job::end_group(pid_t pid) {
 void Job::check_stop() {
   if (events_.cancel) {
     auto cancel = *std::exchange(events_.cancel, std::nullopt);
+    if (!cancel.why.empty()) cancel_detail_ = cancel.why;
     if (stopped_ == Stopped::no)
       stop_all(cancel.outcome == Outcome::timeout ? Stopped::timed_out : Stopped::canceled, cancel.grace);
     else
@@ -185,7 +186,7 @@ void Job::stop_all(Stopped why, Duration grace) {
   stopped_ = why;
   interrupted_ = true;
   bool canceled = why == Stopped::canceled;
-  auto detail = canceled ? std::string("the job was canceled") : "the job timed out after " + format_duration(job_.timeout);
+  auto detail = canceled ? cancel_detail_ : "the job timed out after " + format_duration(job_.timeout);
   if (done_.outcome == Outcome::success) {
     done_.outcome = canceled ? Outcome::canceled : Outcome::timeout;
     done_.detail = detail;

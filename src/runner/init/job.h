@@ -69,6 +69,7 @@ class Job final {
   bool interrupted_ = false;         // by a cancel or the job's limit
   Time job_end_{};
   Time finally_end_{};
+  std::string cancel_detail_ = "the job was canceled";
 };
 
 }  // namespace mayfly

@@ -5,7 +5,10 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -37,6 +40,10 @@ struct SandboxSpec {
   /// own, HOME, PATH) is what steps begin with.
   int control_fd = -1;
   int log_fd = -1;
+  /// What is worth a line of the job's log while the sandbox and its services are made ready (an image on its way). On the loop's
+  /// thread; never after start_services() has returned.
+  std::function<void(std::string line)> say = {};
+  std::stop_token stop = {};     // nobody wants the sandbox any more: what makes it ready ends soon, with Errc::canceled
 };
 
 struct SandboxPaths {
@@ -51,6 +58,15 @@ struct SandboxExit {
   std::string detail;            // a sentence, when the sandbox itself could not start or was torn down
 };
 
+/// Why a job cannot go on: one of its services.
+struct ServiceFailure {
+  std::string name;
+  Reason reason = Reason::service;
+  bool again = false;            // another attempt may go better
+  std::string what;              // a sentence
+  std::vector<std::string> last_lines = {};   // that it wrote
+};
+
 /// One started sandbox. Destroying it kills everything inside, waits for it and frees what it held on the machine (mounts,
 /// cgroup); files below attempt_dir stay.
 class Sandbox {
@@ -60,6 +76,11 @@ class Sandbox {
   /// Returns when the job's network is up: to be awaited before its first step runs. At once for a job without. It comes up
   /// while other things are prepared, so asking late costs nothing. Errc::unavailable: it did not come up.
   virtual Task<Result<void>> network_ready() = 0;
+  /// Starts the spec's services; nothing when all are ready, else why one is not. Once, beside other preparation; a cancellation ends
+  /// what is under way.
+  virtual Task<std::optional<ServiceFailure>> start_services() { co_return std::nullopt; }
+  /// To be asked after start_services(): returns when a service has ended. At once, with nothing, when there are none to watch.
+  virtual Task<std::optional<ServiceFailure>> service_ended() { co_return std::nullopt; }
   /// Returns when nothing of the sandbox runs any more; at once if that is so already. One wait at a time.
   virtual Task<Result<SandboxExit>> wait() = 0;
   /// SIGKILL to everything inside, without waiting.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "domain/logs/masker.h"
 #include "domain/pipeline/expression.h"
 
 namespace mayfly {
@@ -115,6 +116,7 @@ Task<std::optional<FinishReport>> Attempt::prepare() {
   workspace_ = std::make_unique<Workspace>(p_.api, p_.offload, sandbox()->paths(), p_.spec.sandbox.attempt_dir, job_);
   std::optional<FinishReport> early;
   filling_.spawn(fill(early));
+  filling_.spawn(start_services(early));
   co_await filling_.join();
   if (cancel_) co_return canceled_early();
   if (early) co_return early;
@@ -126,11 +128,27 @@ Task<void> Attempt::fill(std::optional<FinishReport>& early) {
   auto filled = co_await workspace_->fill();
   if (!filled) {
     if (is_final(filled.error())) give_up(filled.error());
-    early = infrastructure(Reason::source, "the workspace could not be prepared: " + filled.error().message);
-    co_return;
+    co_return stop_filling(early, infrastructure(Reason::source, "the workspace could not be prepared: " + filled.error().message));
   }
   auto network = co_await sandbox()->network_ready();
-  if (!network) early = infrastructure(Reason::runner_lost, "the job's network did not come up: " + network.error().message);
+  if (!network) stop_filling(early, infrastructure(Reason::runner_lost, "the job's network did not come up: " + network.error().message));
+}
+
+Task<void> Attempt::start_services(std::optional<FinishReport>& early) {
+  auto failure = co_await sandbox()->start_services();
+  if (!failure) co_return;
+  auto report = infrastructure(failure->reason, failure->what);
+  if (!failure->again) report.outcome = Outcome::failure;
+  service_failure_ = std::move(failure);
+  stop_filling(early, std::move(report));
+}
+
+/// The first failure counts; what goes on beside it ends.
+void Attempt::stop_filling(std::optional<FinishReport>& early, FinishReport why) {
+  if (!early) early = std::move(why);
+  p_.stop.request_stop();
+  if (workspace_) workspace_->stop();
+  filling_.cancel();
 }
 
 InitJob Attempt::init_job() const {
@@ -142,6 +160,7 @@ InitJob Attempt::init_job() const {
                          .timeout = step.timeout, .finally = step.finally});
   out.env = job_.env;
   out.secrets = job_.secrets;
+  out.log_begin = p_.log.said_end();
   out.timeout = std::max<Duration>(std::chrono::milliseconds(1), spec.timeout - (p_.clock.now() - started_));
   return out;
 }
@@ -154,10 +173,22 @@ Task<FinishReport> Attempt::run_steps() {
   running_ = true;
   if (cancel_) p_.link.send(ToInit(*cancel_));
   Evidence evidence;
+  Scope watching(p_.loop);
+  watching.spawn(watch_services());
   evidence.out_of_time = !co_await until([this] { return done_ || hung_up_ || !breach_.empty(); }, limit);
+  watching.cancel();
+  co_await watching.join();
   running_ = false;
   co_await close_sandbox(evidence);
   co_return judge(evidence);
+}
+
+/// A service that ends takes the job with it: its steps are stopped, what is `finally` still runs.
+Task<void> Attempt::watch_services() {
+  auto failure = co_await sandbox()->service_ended();
+  if (!failure || done_ || cancel_) co_return;
+  service_failure_ = std::move(failure);
+  p_.link.send(ToInit(CancelJob{.grace = default_cancel_grace, .outcome = Outcome::canceled, .why = service_failure_->what}));
 }
 
 /// A last word means that init is about to go; if it does not, it is made to.
@@ -177,6 +208,7 @@ Task<void> Attempt::close_sandbox(Evidence& evidence) {
   evidence.disk_bytes = p_.spec.sandbox.disk_bytes;
   evidence.sandbox_detail = *exit ? (*exit)->detail : exit->error().message;
   evidence.breach = breach_;
+  if (service_failure_) evidence.service = service_failure_->what;
 }
 
 Task<void> Attempt::kill_late(Timer& patience) {
@@ -205,6 +237,7 @@ Task<void> Attempt::deliver(FinishReport& report) {
     if (sandbox()) sandbox()->kill();
     notes.push_back(report.detail);
   }
+  add_service_lines(notes);
   if (ran) report.tests = co_await workspace_->read_tests(notes);
   Result<void> delivered;
   bool keep = ran && !cancel_;  // of a canceled attempt the server takes the last words and nothing else
@@ -221,6 +254,23 @@ Task<void> Attempt::deliver(FinishReport& report) {
   }
   for (auto& note : notes)
     if (auto said = p_.log.say(note, p_.clock.now()); !said) log_warn("a note could not be logged", {{"error", said.error().message}});
+}
+
+/// What a service said is not in the log unless it failed. It may have been told secrets by the job.
+void Attempt::add_service_lines(Workspace::Notes& notes) {
+  if (!service_failure_ || service_failure_->last_lines.empty()) return;
+  std::vector<std::string> secrets;
+  for (auto& [name, value] : job_.secrets) secrets.push_back(value);
+  auto patterns = MaskPatterns::make(secrets);
+  if (done_ && done_->detail != service_failure_->what) notes.push_back(service_failure_->what);
+  notes.push_back("the last lines of the service '" + service_failure_->name + "':");
+  for (auto& line : service_failure_->last_lines) {
+    Masker masker(patterns);
+    std::string masked;
+    masker.feed(line, masked);
+    masker.finish(masked);
+    notes.push_back("  " + service_failure_->name + " | " + masked);
+  }
 }
 
 Task<void> Attempt::finish(FinishReport report) {

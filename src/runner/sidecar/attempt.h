@@ -23,6 +23,7 @@ struct AttemptParts {
   std::optional<Result<std::unique_ptr<Sandbox>>>& sandbox;   // there once `launched` was notified
   Signal& launched;
   const SidecarSpec& spec;
+  std::stop_source& stop;      // of the sandbox's preparation
 };
 
 class Attempt final {
@@ -38,11 +39,15 @@ class Attempt final {
   Task<void> course();
   Task<std::optional<FinishReport>> prepare();
   Task<void> fill(std::optional<FinishReport>& early);
+  Task<void> start_services(std::optional<FinishReport>& early);
+  void stop_filling(std::optional<FinishReport>& early, FinishReport why);
   Task<FinishReport> run_steps();
   Task<void> close_sandbox(Evidence& evidence);
+  Task<void> watch_services();
   Task<void> kill_late(Timer& patience);
   Task<void> wait_for_exit(Timer& patience, std::optional<Result<SandboxExit>>& exit);
   Task<void> deliver(FinishReport& report);
+  void add_service_lines(Workspace::Notes& notes);
   Task<void> finish(FinishReport report);
   Task<Result<bool>> send_log_again();
   /// As the server knows them: without ours.
@@ -79,6 +84,7 @@ class Attempt final {
   Time started_{};
   std::optional<CancelJob> cancel_;
   bool running_ = false;                  // init has the job
+  std::optional<ServiceFailure> service_failure_;
   std::optional<InitDone> done_;
   bool hung_up_ = false;
   std::string breach_;

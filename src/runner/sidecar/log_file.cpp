@@ -66,6 +66,7 @@ Result<void> LogFile::say(std::string_view text, Time now) {
   auto line = "mayfly: " + std::string(text.substr(0, max_frame_text_bytes / 2)) + "\n";
   std::string frame;
   append_frame(frame, {.offset = at_, .time = now, .step = 0, .stream = LogStream::mayfly, .text = line});
+  said_end_ = at_ + static_cast<std::int64_t>(line.size());
   at_ = at;
   place_ = place;
   if (::write(append_.get(), frame.data(), frame.size()) != static_cast<ssize_t>(frame.size()))

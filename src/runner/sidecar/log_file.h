@@ -42,8 +42,10 @@ class LogFile final {
   /// Nobody will ask again for what is before `offset`.
   void forget(std::int64_t offset);
 
-  /// A line of ours at the end of the log, and what a killed init left half written cut off. Only when init is gone.
+  /// A line of ours at the end of the log, and what a killed init left half written cut off. Only before init has the job, and when it is gone.
   Result<void> say(std::string_view text, Time now);
+  /// The log's length after the last line that was said; where init begins.
+  std::int64_t said_end() const { return said_end_; }
 
  private:
   struct Mark {
@@ -56,6 +58,7 @@ class LogFile final {
   UniqueFd read_;
   std::int64_t at_ = 0;
   std::int64_t place_ = 0;
+  std::int64_t said_end_ = 0;
   std::deque<Mark> marks_;     // where batches began
   std::string buffer_;
 };

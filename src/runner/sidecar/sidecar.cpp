@@ -16,6 +16,7 @@ Sidecar::Sidecar(Loop loop, Clock& clock, Offload& offload, RunnerApi& api, Laun
 Sidecar::~Sidecar() = default;
 
 void Sidecar::cancel(Duration grace) {
+  stop_.request_stop();
   if (attempt_) attempt_->cancel(grace);
   else early_cancel_ = grace;
 }
@@ -34,6 +35,10 @@ Task<SidecarEnd> Sidecar::run() {
   init_end_ = UniqueFd(pair[1]);
   spec_.sandbox.control_fd = init_end_.get();
   spec_.sandbox.log_fd = log_->append_fd();
+  spec_.sandbox.stop = stop_.get_token();
+  spec_.sandbox.say = [this](std::string line) {
+    if (auto said = log_->say(line, clock_.now()); !said) log_warn("a line could not be logged", {{"error", said.error().message}});
+  };
   auto end = co_await run_both();
   sandbox_.reset();
   co_return end;
@@ -44,6 +49,7 @@ Task<SidecarEnd> Sidecar::run_both() {
   Scope scope(loop_);
   scope.spawn(launch());
   auto end = co_await run_attempt();
+  stop_.request_stop();
   co_await scope.join();
   co_return end;
 }
@@ -67,7 +73,7 @@ Task<SidecarEnd> Sidecar::run_attempt() {
     co_return SidecarEnd{lost ? Reason::runner_lost : Reason::exit_code, "not started: " + error.message};
   }
   api_.identify(answer->attempt_token, answer->fence);
-  attempt_ = std::make_unique<Attempt>(AttemptParts{loop_, clock_, offload_, api_, *log_, *link_, sandbox_, launched_, spec_}, *std::move(answer));
+  attempt_ = std::make_unique<Attempt>(AttemptParts{loop_, clock_, offload_, api_, *log_, *link_, sandbox_, launched_, spec_, stop_}, *std::move(answer));
   if (early_cancel_) attempt_->cancel(*early_cancel_);
   co_return co_await attempt_->run();
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "async/offload.h"
@@ -74,6 +75,7 @@ class Sidecar final {
   Signal launched_;
   std::unique_ptr<Attempt> attempt_;
   std::optional<Duration> early_cancel_;
+  std::stop_source stop_;      // of the sandbox's preparation
 };
 
 }  // namespace mayfly

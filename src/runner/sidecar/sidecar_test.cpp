@@ -133,6 +133,55 @@ TEST_F(SidecarTest, RunsAJobAndTellsTheServerAllOfIt) {
   EXPECT_EQ(server.finishes(), 1);
 }
 
+TEST_F(SidecarTest, WhatIsSaidBeforeTheFirstStepIsTheLogsBeginning) {
+  facts_.says = "pulling debian:12";
+  FakeServer server(job_of({"echo hello"}));
+  run(server);
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.log(), "mayfly: pulling debian:12\nhello\n");
+  EXPECT_EQ(server.finished()->log_bytes, 32);
+  EXPECT_EQ(server.finished()->steps[0].log_start, 26);
+}
+
+TEST_F(SidecarTest, AServiceThatIsNeverReadyFailsTheAttemptBeforeItsFirstStep) {
+  facts_.service_not_ready = {.name = "db", .what = "the service 'db' was not ready within 5m", .last_lines = {"starting", "password hunter2"}};
+  auto job = job_of({"echo never"});
+  job.secrets = {{"TOKEN", "hunter2"}};
+  FakeServer server(job);
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::failure);
+  EXPECT_EQ(report->reason, Reason::service);
+  EXPECT_EQ(report->detail, "the service 'db' was not ready within 5m");
+  EXPECT_EQ(report->steps[0].status, StepStatus::skipped);
+  EXPECT_EQ(server.log(), "mayfly: the service 'db' was not ready within 5m\nmayfly: the last lines of the service 'db':\nmayfly:   db | starting\nmayfly:   db | password ***\n");
+}
+
+TEST_F(SidecarTest, AServicesImageThatIsAwayIsTriedAgain) {
+  facts_.service_not_ready = {.name = "db", .reason = Reason::image_pull, .again = true, .what = "the registry is away"};
+  FakeServer server(job_of({"echo never"}));
+  run(server);
+  ASSERT_TRUE(server.finished());
+  EXPECT_EQ(server.finished()->outcome, Outcome::infrastructure);
+  EXPECT_EQ(server.finished()->reason, Reason::image_pull);
+}
+
+TEST_F(SidecarTest, AServiceThatEndsStopsTheJobAndItsFinallyStepsStillRun) {
+  facts_.service_ends = {.name = "db", .what = "the service 'db' exited with 1 while the job ran", .last_lines = {"panic"}};
+  facts_.service_ends_at = workspace() / "gone";
+  auto job = job_of({"touch gone; sleep 1000", "echo notified"});
+  job.spec.steps[1].finally = true;
+  FakeServer server(job);
+  run(server);
+  auto report = server.finished();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome, Outcome::failure);
+  EXPECT_EQ(report->reason, Reason::service);
+  EXPECT_EQ(report->detail, "the service 'db' exited with 1 while the job ran");
+  EXPECT_EQ(server.log(), "mayfly: the service 'db' exited with 1 while the job ran\nnotified\nmayfly: the last lines of the service 'db':\nmayfly:   db | panic\n");
+}
+
 TEST_F(SidecarTest, TellsWhichStepFailed) {
   FakeServer server(job_of({"exit 3", "echo no"}));
   run(server);

@@ -22,6 +22,7 @@ FinishReport without_last_word(const Evidence& e) {
   if (!e.breach.empty()) return verdict(Outcome::failure, Reason::exit_code, "the job tampered with its runner: " + e.breach);
   if (e.canceled) return verdict(Outcome::canceled, Reason::canceled, "the job was canceled");
   if (e.out_of_time) return verdict(Outcome::timeout, Reason::timeout, "the job did not end within its time limit");
+  if (!e.service.empty()) return verdict(Outcome::failure, Reason::service, e.service);
   if (e.out_of_memory)
     return verdict(Outcome::failure, Reason::oom, "the job ran out of memory: its limit is " + size_of(e.memory_bytes));
   if (e.disk_full) return verdict(Outcome::infrastructure, Reason::disk_full, "the job's disk is full: its limit is " + size_of(e.disk_bytes));
@@ -37,6 +38,10 @@ FinishReport of_failure(const Evidence& e, const InitDone& done) {
 }
 
 FinishReport with_last_word(const Evidence& e, const InitDone& done) {
+  // Steps that fail beside it most likely fail because of it; those that were stopped were stopped for it.
+  bool because_of_service = !e.service.empty() && !e.canceled;
+  if (because_of_service && done.outcome == Outcome::canceled) return verdict(Outcome::failure, Reason::service, e.service);
+  if (because_of_service && done.outcome == Outcome::failure) return verdict(Outcome::failure, Reason::service, e.service + "; " + done.detail);
   switch (done.outcome) {
     case Outcome::success: return verdict(Outcome::success, Reason::none, done.detail);
     case Outcome::failure: return of_failure(e, done);

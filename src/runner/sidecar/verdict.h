@@ -17,6 +17,7 @@ struct Evidence {
   bool disk_full = false;
   std::int64_t memory_bytes = 0;           // the limit
   std::int64_t disk_bytes = 0;
+  std::string service = {};                // a service of the job ended while it ran: a sentence
   std::string sandbox_detail = {};         // why it ended, if it says
   std::string breach = {};                 // what init said or wrote that no init of ours does
 };

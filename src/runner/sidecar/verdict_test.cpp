@@ -27,6 +27,19 @@ TEST(Verdict, IsInitsWhenItHadTheLastWord) {
   EXPECT_EQ(report.outputs.at("a"), "b");
 }
 
+TEST(Verdict, AServiceThatEndedIsTheCauseUnlessSomebodyCanceledOrAllWentWell) {
+  Evidence evidence{.done = last_word(Outcome::canceled), .service = "the service 'db' ended"};
+  expect(evidence, Outcome::failure, Reason::service, "the service 'db' ended");
+  evidence.done = last_word(Outcome::failure);
+  expect(evidence, Outcome::failure, Reason::service, "the service 'db' ended; as init said");
+  evidence.done = last_word(Outcome::success, "");
+  expect(evidence, Outcome::success, Reason::none, "");
+  evidence.done = last_word(Outcome::canceled);
+  evidence.canceled = true;
+  expect(evidence, Outcome::canceled, Reason::canceled, "as init said");
+  expect({.service = "the service 'db' ended"}, Outcome::failure, Reason::service, "the service 'db' ended");
+}
+
 TEST(Verdict, FailuresHaveTheirCauseFromTheSandbox) {
   expect({.done = last_word(Outcome::failure, "step 'x' was killed"), .out_of_memory = true, .memory_bytes = 1 << 30}, Outcome::failure, Reason::oom,
          "step 'x' was killed; the job ran out of memory: its limit is 1 GiB");

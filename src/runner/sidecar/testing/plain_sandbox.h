@@ -23,6 +23,10 @@ class PlainSandbox final : public Sandbox {
     bool out_of_memory = false;
     bool disk_full = false;
     bool no_network = false;
+    std::optional<ServiceFailure> service_not_ready = {};
+    std::optional<ServiceFailure> service_ends = {};   // once service_ends_at is there
+    std::string service_ends_at = {};
+    std::string says = {};                              // while it is made ready
   };
 
   PlainSandbox(Clock& clock, const SandboxSpec& spec, Facts facts) : clock_(clock), facts_(facts) {
@@ -30,6 +34,7 @@ class PlainSandbox final : public Sandbox {
     std::filesystem::create_directories(spec.attempt_dir + "/tmp");
     auto workspace = std::filesystem::canonical(spec.attempt_dir + "/workspace").string();
     paths_ = {workspace, workspace, ::getuid(), ::getgid()};
+    if (!facts_.says.empty()) spec.say(facts_.says);
     start(spec);
   }
   ~PlainSandbox() override {
@@ -41,6 +46,11 @@ class PlainSandbox final : public Sandbox {
   Task<Result<void>> network_ready() override {
     if (facts_.no_network) co_return fail(Errc::unavailable, "no network today");
     co_return Result<void>{};
+  }
+  Task<std::optional<ServiceFailure>> start_services() override { co_return facts_.service_not_ready; }
+  Task<std::optional<ServiceFailure>> service_ended() override {
+    while (facts_.service_ends && !std::filesystem::exists(facts_.service_ends_at)) co_await sleep_for(clock_, std::chrono::milliseconds(1));
+    co_return facts_.service_ends;
   }
   Task<Result<SandboxExit>> wait() override {
     while (!exit_code_) {
