@@ -49,6 +49,10 @@ class Forge {
   virtual Task<Result<std::optional<std::vector<std::string>>>> changed_paths(std::string repo_url, std::string before,
                                                                               std::string after) = 0;
 
+  /// Where two commits' histories part: the last commit that both have. Nothing when there is none, or the server gives one of
+  /// them only through a ref. Errors as of snapshot().
+  virtual Task<Result<std::optional<std::string>>> merge_base(std::string repo_url, std::string one, std::string other) = 0;
+
   /// "path hash" of every file of the commit that matches one of the globs, in path order: for hash_files.
   virtual Task<Result<std::vector<std::string>>> tree_hashes(std::string repo_url, std::string sha,
                                                              std::vector<std::string> globs) = 0;

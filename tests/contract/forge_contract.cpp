@@ -277,6 +277,33 @@ TEST_P(ForgeContract, ChangedPathsOfAnUnknownPastAreUnknown) {
   EXPECT_EQ(loop.run(forge->changed_paths(url, sha, "main")).error().code, Errc::invalid);
 }
 
+TEST_P(ForgeContract, HistoriesPartAtTheLastCommitOfBoth) {
+  auto older = repo.push_file("a", "1"), common = repo.push_file("a", "2");
+  repo.git("checkout -qb side");
+  std::string side, main;
+  for (auto text : {"1", "2", "3"}) {
+    repo.write("side", text);
+    side = repo.commit("on the side");
+  }
+  repo.push("side");
+  repo.git("checkout -q main");
+  for (auto text : {"1", "2", "3"}) main = repo.push_file("b", text);
+  repo.git("checkout -q --orphan alone");
+  auto alone = repo.commit("of its own");
+  repo.push("alone");
+  std::ignore = snapshot(side, "refs/heads/side");   // as a build has it: shallow
+  auto merge_base = [&](const std::string& one, const std::string& other) { return loop.run(forge->merge_base(url, one, other)); };
+  EXPECT_EQ(merge_base(main, side), common);
+  EXPECT_THAT(changed(common, side), Optional(ElementsAre("side")));
+  restart();
+  EXPECT_EQ(merge_base(side, main), common);
+  EXPECT_EQ(merge_base(side, side), side);
+  EXPECT_EQ(merge_base(main, alone), std::nullopt);
+  EXPECT_EQ(merge_base(main, unknown_sha), std::nullopt);
+  if (GetParam().gives_any_commit) EXPECT_EQ(merge_base(older, side), older);
+  EXPECT_EQ(loop.run(forge->merge_base(url, main, "side")).error().code, Errc::invalid);
+}
+
 TEST_P(ForgeContract, TreeHashesListTheFilesThatMatchInPathOrder) {
   repo.write("src/b.c", "b");
   repo.write("src/deep/a.c", "a");

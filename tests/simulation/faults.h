@@ -95,6 +95,7 @@ class SimulatedForge final : public Forge {
   Task<Result<std::string>> resolve(std::string, std::string) override;
   Task<Result<Snapshot>> snapshot(std::string, std::string sha, std::string) override;
   Task<Result<std::optional<std::vector<std::string>>>> changed_paths(std::string, std::string, std::string) override;
+  Task<Result<std::optional<std::string>>> merge_base(std::string, std::string, std::string) override { co_return std::nullopt; }
   Task<Result<std::vector<std::string>>> tree_hashes(std::string, std::string, std::vector<std::string>) override;
   Task<Result<void>> deepen(std::string, std::string, std::string, int) override { co_return Result<void>{}; }
   Task<Result<std::string>> mirror(std::string) override;

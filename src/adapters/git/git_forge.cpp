@@ -176,6 +176,19 @@ Task<Result<std::optional<std::vector<std::string>>>> GitForge::changed_paths(st
   co_return co_await impl_->with_commit<Paths>(*repo, after, "", [&](auto& to) { return read_changed_paths(directory, *from, to); });
 }
 
+Task<Result<std::optional<std::string>>> GitForge::merge_base(std::string repo_url, std::string one, std::string other) {
+  CO_TRY(check_sha(one));
+  CO_TRY(check_sha(other));
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  co_return co_await offload(repo->serial, [&]() -> Result<std::optional<std::string>> {
+    TRY_ASSIGN(auto lock, MirrorLock::take(repo->mirror));
+    TRY(repo->mirror.create());
+    auto base = Remote(repo->url, impl_->options, impl_->stop).merge_base(repo->mirror, one, other);
+    if (!base && is_missing(base.error())) return std::nullopt;
+    return base;
+  });
+}
+
 Task<Result<std::vector<std::string>>> GitForge::tree_hashes(std::string repo_url, std::string sha, std::vector<std::string> globs) {
   CO_TRY(check_sha(sha));
   CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));

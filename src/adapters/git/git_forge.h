@@ -22,6 +22,7 @@ class GitForge final : public Forge {
   Task<Result<std::string>> resolve(std::string repo_url, std::string ref) override;
   Task<Result<Snapshot>> snapshot(std::string repo_url, std::string sha, std::string ref) override;
   Task<Result<std::optional<std::vector<std::string>>>> changed_paths(std::string repo_url, std::string before, std::string after) override;
+  Task<Result<std::optional<std::string>>> merge_base(std::string repo_url, std::string one, std::string other) override;
   Task<Result<std::vector<std::string>>> tree_hashes(std::string repo_url, std::string sha, std::vector<std::string> globs) override;
   Task<Result<void>> deepen(std::string repo_url, std::string sha, std::string ref, int depth) override;
   Task<Result<std::string>> mirror(std::string repo_url) override;

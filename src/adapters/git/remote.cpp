@@ -101,10 +101,11 @@ Result<GitFinished> Remote::run(std::vector<std::string> arguments) const {
                  stop_);
 }
 
-Result<void> Remote::fetch_one(const Mirror& into, const std::string& what, const std::string& as, int depth) const {
-  TRY_ASSIGN(auto done, run({"--git-dir=" + into.directory().string(), "fetch", "--quiet", "--no-tags", "--no-recurse-submodules",
-                             "--no-write-fetch-head", "--no-auto-maintenance", "--update-shallow", "--depth=" + std::to_string(depth), "--",
-                             url_.text, "+" + what + ":" + as}));
+Result<void> Remote::fetch_refs(const Mirror& into, const std::vector<Refspec>& refs, int depth) const {
+  std::vector<std::string> arguments{"--git-dir=" + into.directory().string(), "fetch", "--quiet", "--no-tags", "--no-recurse-submodules",
+                                     "--no-write-fetch-head", "--no-auto-maintenance", "--update-shallow", "--depth=" + std::to_string(depth), "--", url_.text};
+  for (auto& ref : refs) arguments.push_back("+" + ref.what + ":" + ref.as);
+  TRY_ASSIGN(auto done, run(std::move(arguments)));
   if (done.exit_code != 0) return complaint(url_, done.errors);
   return {};
 }
@@ -138,6 +139,19 @@ Result<void> Remote::deepen(const Mirror& in, const std::string& sha, const std:
   TRY(mark_commit(in, sha));
   if (depth != 0) in.forget_histories();
   return in.mark_history(sha, depth);
+}
+
+Result<std::optional<std::string>> Remote::merge_base(const Mirror& in, const std::string& one, const std::string& other) const {
+  in.forget_histories();   // a depth cuts short what was deeper before
+  for (int depth : {options_.deepen_to, whole_history}) {
+    TRY(fetch_refs(in, {{one, Mirror::ref_of(one)}, {other, Mirror::ref_of(other)}}, depth));
+    TRY(mark_commit(in, one));
+    TRY(mark_commit(in, other));
+    TRY_ASSIGN(auto found, run({"--git-dir=" + in.directory().string(), "merge-base", one, other}));
+    if (found.exit_code == 0) return found.output.substr(0, found.output.find('\n'));
+    if (found.exit_code != 1) return complaint(url_, found.errors);
+  }
+  return std::nullopt;
 }
 
 Result<std::string> Remote::resolve(const std::string& ref) const {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "adapters/git/git_options.h"
 #include "adapters/git/git_process.h"
@@ -24,6 +25,9 @@ class Remote final {
   /// Brings the last `depth` commits (0: all) that lead to a commit which is in the mirror. Same errors.
   Result<void> deepen(const Mirror& in, const std::string& sha, const std::string& ref, int depth) const;
 
+  /// The last commit that both have in their histories, of which it brings as much as that takes. Same errors.
+  Result<std::optional<std::string>> merge_base(const Mirror& in, const std::string& one, const std::string& other) const;
+
   /// The commit a ref names now; "" is the default branch. Same errors.
   Result<std::string> resolve(const std::string& ref) const;
 
@@ -33,7 +37,12 @@ class Remote final {
   const StopFlag& stop_;
 
   Result<GitFinished> run(std::vector<std::string> arguments) const;
-  Result<void> fetch_one(const Mirror& into, const std::string& what, const std::string& as, int depth) const;
+  struct Refspec {
+    std::string what;
+    std::string as;   // what it is called here
+  };
+  Result<void> fetch_refs(const Mirror& into, const std::vector<Refspec>& refs, int depth) const;
+  Result<void> fetch_one(const Mirror& into, const std::string& what, const std::string& as, int depth) const { return fetch_refs(into, {{what, as}}, depth); }
   Result<void> fetch_through(const Mirror& into, const std::string& sha, const std::string& ref) const;
 };
 

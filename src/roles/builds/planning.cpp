@@ -47,6 +47,13 @@ void refuse_reserved_secrets(const Plan& plan, const std::string& file, std::vec
         errors.push_back({file, 1, 1, "job '" + job.name + "' asks for the secret " + name, "names that begin with MAYFLY_ are the server's own"});
 }
 
+/// What a build's changes are counted from: of a pull request where it left its base, so that what others did there since is not its own.
+Task<Result<std::string>> changed_since(Forge& forge, const BuildRequest& request) {
+  if (!request.event.pull_request) co_return request.before;
+  CO_TRY_ASSIGN(auto base, co_await forge.merge_base(request.project.repo_url, request.before, request.event.sha));
+  co_return base.value_or(request.before);
+}
+
 }  // namespace
 
 Task<Result<PlannedBuild>> plan_build(Forge& forge, Clock& clock, Entropy& entropy, BuildRequest request) {
@@ -57,7 +64,8 @@ Task<Result<PlannedBuild>> plan_build(Forge& forge, Clock& clock, Entropy& entro
     co_return PlannedBuild{std::nullopt, "commit " + snapshot.commit.sha.substr(0, 12) + " has neither .ci.yaml nor .ci/*.yaml"};
   auto files = pipeline_files(snapshot);
   if (!request.before.empty() && has_path_filters(files)) {
-    CO_TRY_ASSIGN(request.event.changed_paths, co_await forge.changed_paths(url, request.before, snapshot.commit.sha));
+    CO_TRY_ASSIGN(auto since, co_await changed_since(forge, request));
+    CO_TRY_ASSIGN(request.event.changed_paths, co_await forge.changed_paths(url, since, snapshot.commit.sha));
   }
   for (auto& glob : hash_globs(files, server_plan_options())) {
     CO_TRY_ASSIGN(auto lines, co_await forge.tree_hashes(url, snapshot.commit.sha, {glob}));

@@ -31,6 +31,7 @@ class OneJob final : public Forge {
     co_return Snapshot{{sha, "m", "a"}, {{".ci.yaml", "version: 1\njobs:\n  one: {run: ok, artifacts: {paths: [out], expire: 2d}}\n"}}};
   }
   Task<Result<std::optional<std::vector<std::string>>>> changed_paths(std::string, std::string, std::string) override { co_return std::nullopt; }
+  Task<Result<std::optional<std::string>>> merge_base(std::string, std::string, std::string) override { co_return std::nullopt; }
   Task<Result<std::vector<std::string>>> tree_hashes(std::string, std::string, std::vector<std::string>) override { co_return std::vector<std::string>{}; }
   Task<Result<void>> deepen(std::string, std::string, std::string, int) override { co_return Result<void>{}; }
   Task<Result<std::string>> mirror(std::string) override { co_return "/"; }
