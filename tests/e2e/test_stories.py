@@ -215,6 +215,30 @@ class Jobs(Story):
         self.assertIn("cpu", waiting)
         self.server.post(f"/builds/{build_id}/cancel")
 
+    def test_path_filters_of_a_pull_request_see_what_it_changed_itself(self):
+        repo = self.project("version: 1\non: {pull_request: {paths: [docs/**]}}\njobs: {a: {run: echo looked at}}\n")
+        repo.push()
+        git("checkout", "-q", "-b", "feature", cwd=repo.work)
+        repo.commit({"src/a.c": "int a;"})
+        git("checkout", "-q", "main", cwd=repo.work)
+        repo.commit({"docs/later.md": "written by others since"})
+        pushed = repo.push()
+
+        def pull_request():
+            git("checkout", "-q", "feature", cwd=repo.work)
+            git("push", "-q", str(repo.bare), "feature", cwd=repo.work)
+            head = {"sha": repo.sha, "ref": "feature", "repo": {**pushed["repository"]}}
+            base = {"sha": pushed["after"], "ref": "main", "repo": {**pushed["repository"]}}
+            outcome = self.forge.outcome(self.forge.send("pull_request", {
+                "action": "synchronize", "number": 7, "repository": pushed["repository"], "sender": {"login": "ada"},
+                "pull_request": {"number": 7, "title": "a", "user": {"login": "ada"}, "updated_at": "2026-01-01T00:00:00Z", "head": head, "base": base}}))
+            return self.server.finished(outcome["build_id"])["jobs"][0]["status"]
+
+        self.assertEqual(pull_request(), "skipped")
+        git("checkout", "-q", "feature", cwd=repo.work)
+        repo.commit({"docs/mine.md": "its own"})
+        self.assertEqual(pull_request(), "succeeded")
+
     def test_a_fork_gets_no_build_unless_trusted(self):
         repo = self.project(HELLO)
         payload = repo.push()
