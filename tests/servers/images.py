@@ -134,7 +134,13 @@ def closure(roots):
     return sorted(found)
 
 
-def packages_layer(roots):
+def libraries_of(program):
+    told = subprocess.run(["ldd", program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    return re.findall(r"(/\S+) \(0x", told)
+
+
+def packages_layer(roots, programs=()):
+    """What the packages consist of, and programs of ours in /usr/local/bin with the libraries they need."""
     layer = Layer()
     for name in ["bin", "sbin", "lib", "lib64"]:
         if os.path.islink(f"/{name}"):
@@ -148,6 +154,11 @@ def packages_layer(roots):
     bundle = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
     if bundle.exists() and "ca-certificates" in roots:
         layer.file("etc/ssl/certs/ca-certificates.crt", bundle.read_bytes(), 0o644)
+    for program in programs:
+        layer.file(f"usr/local/bin/{pathlib.Path(program).name}", pathlib.Path(program).read_bytes())
+        for library in libraries_of(program):
+            layer.of_this_machine(library)
+            layer.of_this_machine(os.path.realpath(library))
     return layer.bytes()
 
 
@@ -175,6 +186,11 @@ def write_archive(path, name, layer, settings):
             entry = tarfile.TarInfo(file)
             entry.size, entry.mode = len(data), 0o644
             out.addfile(entry, io.BytesIO(data))
+
+
+def write_runner_image(path, name, programs):
+    """What a pod's runner needs: our programs, git and a shell."""
+    write_archive(path, name, packages_layer(PACKAGES["debian"], programs), SETTINGS["debian"])
 
 
 def reference(name):

@@ -20,6 +20,7 @@ from processes import ENDING
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "mayfly/servers"
 FOLDER = pathlib.Path(__file__).resolve().parent
 SCREEN = threading.Lock()
+SECONDS_BETWEEN_LINES = 30
 
 
 class Unavailable(Exception):
@@ -44,9 +45,8 @@ def say(text):
 
 
 def hint(text):
-    if sys.stdout.isatty():
-        with SCREEN:
-            print(f"\r\033[K{text}", end="", flush=True)
+    with SCREEN:
+        print(f"\r\033[K{text}", end="", flush=True)
 
 
 def size_mb(folder):
@@ -58,11 +58,12 @@ def size_mb(folder):
     return total / 1e6
 
 
-def run(command, what, folder, log, environment=None):
-    """Runs a step of an install at low priority, showing how far it is on a terminal. Raises Failed with the end of its output."""
+def run(command, what, folder, log, environment=None, progress=None):
+    """Runs a step of an install at low priority, showing how far it is: on a terminal all the time, else a line now and then; progress() is text for
+    that, else the size of the folder is. Raises Failed with the end of its output."""
     began = shown = time.monotonic()
     with open(log, "ab") as out:
-        step = subprocess.Popen(["nice", "-n", "5", *map(str, command)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder, env=environment)
+        step = subprocess.Popen(["nice", "-n", "10", *map(str, command)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder, env=environment)
         try:
             while True:
                 try:
@@ -71,9 +72,10 @@ def run(command, what, folder, log, environment=None):
                 except subprocess.TimeoutExpired:
                     if ENDING.is_set():
                         raise Failed(f"{what}: interrupted")
-                    if sys.stdout.isatty() and time.monotonic() - shown > 0.5:
+                    if time.monotonic() - shown > (0.5 if sys.stdout.isatty() else SECONDS_BETWEEN_LINES):
                         shown = time.monotonic()
-                        hint(f"{what}: {pathlib.Path(command[0]).name}, {shown - began:.0f} s, {size_mb(folder):.0f} MB")
+                        far = progress() if progress else f"{size_mb(folder):.0f} MB"
+                        (hint if sys.stdout.isatty() else say)(f"{what}: {pathlib.Path(command[0]).name}, {shown - began:.0f} s, {far}")
         except BaseException:
             step.terminate()
             step.wait()

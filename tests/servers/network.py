@@ -177,14 +177,16 @@ def dismantle(number):
     shutil.rmtree(sockets, ignore_errors=True)
 
 
+def in_its_namespace(name):
+    """The processes that live in a network namespace."""
+    found = subprocess.run(["ip", "netns", "pids", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    return sorted(int(pid) for pid in found.split())
+
+
 def empty_namespace(name):
     """Kills what lives in it, with its descendants: a container's shim outlives its engine, and the container its shim."""
-    def inhabitants():
-        found = subprocess.run(["ip", "netns", "pids", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
-        return [int(pid) for pid in found.split()]
-
     for _ in range(3):  # what was being started meanwhile
-        family = [(pid, started_at(pid)) for pid in inhabitants()]
+        family = [(pid, started_at(pid)) for pid in in_its_namespace(name)]
         family = {entry for pid, start in family for entry in [(pid, start), *children_of(pid)] if entry[1]}
         if not family:
             return

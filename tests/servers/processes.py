@@ -84,6 +84,12 @@ class Process:
         wait_for(lambda: self.record.exists() or starter.poll() is not None, 30)
         return starter
 
+    def signal(self, how):
+        """To the process alone, if it lives."""
+        known = self.identity()
+        if known:
+            send(*known, how)
+
     def end(self, how, seconds=SECONDS_TO_STOP):
         """Sends a signal and returns once neither the process nor a descendant lives; after the time, SIGKILL to what is left."""
         pid = self.pid()

@@ -17,6 +17,7 @@ from server import Server
 class Registry(Server):
     name = "registry"
     variable = "MAYFLY_TEST_REGISTRY"
+    NETWORK_PORT = 5000  # on the network's address, so that a node can be told before it is up
 
     def __init__(self, state):
         super().__init__(state)
@@ -34,11 +35,8 @@ class Registry(Server):
         except Unavailable:
             pass
 
-    def address(self):
-        return self.network.here if self.network.exists() else "127.0.0.1"
-
     def where(self):
-        return f"{self.address()}:{self.port()}"
+        return f"{self.network.here}:{self.NETWORK_PORT}" if self.network.exists() else f"127.0.0.1:{self.port()}"
 
     def command(self):
         config = self.folder / "config.json"

@@ -97,6 +97,10 @@ class Server:
         """Whether it was started here before, and not taken down since."""
         return (self.state / f"{self.name}.json").exists()
 
+    def pids(self):
+        pid = self.process.pid()
+        return [pid] if pid else []
+
     def lock(self):
         return locked(self.state / f"{self.name}.lock")
 

@@ -31,10 +31,13 @@ class Node(Server):
     def command(self):
         environment = dict(os.environ, MAYFLY_NODE=self.name, MAYFLY_DATA_DIR=str(self.folder / "data"))
         return [self.topology.programs / "mayfly", "serve", "--config", self.topology.config, "--roles", self.role,
-                "--listen", f"127.0.0.1:{self.port()}"], environment
+                "--listen", self.where()], environment
+
+    def where(self):
+        return f"{self.topology.host}:{self.port()}"
 
     def url(self):
-        return f"http://127.0.0.1:{self.port()}"
+        return f"http://{self.where()}"
 
     def answers(self):
         try:
@@ -58,15 +61,18 @@ class Node(Server):
 
 
 class Topology:
-    """`programs`: a build's bin directory. `state`: everything that is kept, ports and keys included."""
+    """`programs`: a build's bin directory. `state`: everything that is kept, ports and keys included. `pools`: as the configuration has them, in place
+    of two of this machine. `host`: an address of this machine where it listens."""
 
-    def __init__(self, state, programs, copies=2, slots=4):
+    def __init__(self, state, programs, copies=2, slots=4, pools=None, host="127.0.0.1"):
         self.state = pathlib.Path(state).resolve()
         self.state.mkdir(parents=True, exist_ok=True)
         self.state.chmod(0o755)  # jobs' own user must come through to its pool
         self.programs = pathlib.Path(programs).resolve()
         self.config = self.state / "mayfly.yaml"
         self.slots = slots
+        self.pools = pools
+        self.host = host
         self.servers = {kind.name: kind(self.state) for kind in (Postgres, Redis, Kafka, SeaweedFs)}
         self.nodes = {node.name: node for node in (Node(self, role, n + 1) for role in ROLES for n in range(copies))}
 
@@ -119,6 +125,12 @@ class Topology:
             path.write_bytes(value if binary else value.encode())
         return path if binary else path.read_text(encoding="utf-8").strip()
 
+    def _own_pool(self, name):
+        folder = self.state / "pools" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        return {"name": name, "data_dir": str(folder), "slots": self.slots}
+
     def _write_config(self):
         s3 = urllib.parse.urlsplit(self.servers["s3"].url())
         self._secret("token", lambda: "mft_" + secrets.token_urlsafe(32))
@@ -132,10 +144,7 @@ class Topology:
             "s3": {"endpoint": f"http://{s3.hostname}:{s3.port}", "bucket": "mayfly", "access_key": s3.username, "secret_key": s3.password},
             "runner_key_file": str(self.state / "runner-key.secret"), "sealing_key_file": str(sealing),
             "owner_token_file": str(self.state / "token.secret"),
-            "pools": [{"name": name, "data_dir": str(self.state / "pools" / name), "slots": self.slots} for name in POOLS],
+            "pools": self.pools if self.pools is not None else [self._own_pool(name) for name in POOLS],
         }
-        for name in POOLS:
-            (self.state / "pools" / name).mkdir(parents=True, exist_ok=True)
-            (self.state / "pools" / name).chmod(0o755)
         self.config.touch(0o600)
         self.config.write_text(json.dumps(config, indent=1), encoding="utf-8")  # JSON is YAML
