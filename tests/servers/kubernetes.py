@@ -4,6 +4,7 @@ One program of ours (kubernetes/main.go) links them all from their modules; buil
 in it: kubenode.py brings a real one, simulated_kubelet.py as many as a test wants. A node that falls silent is noticed in SECONDS_OF_SILENCE and
 its pods are gone a few seconds later, where a cluster of the world waits for minutes.
 """
+import json
 import subprocess
 
 import go
@@ -22,6 +23,8 @@ ETCD_PEERS = "http://127.0.0.1:2380"
 SERVICES = "10.96.0.0/16"
 FIRST_SERVICE = "10.96.0.1"
 ISSUER = "https://kubernetes.default.svc"
+AUDIT = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+    {"level": "Metadata", "verbs": ["create"], "resources": [{"group": "batch", "resources": ["jobs"]}, {"group": "", "resources": ["pods"]}]}, {"level": "None"}]}
 SECONDS_OF_SILENCE = 20  # after which a node is lost
 SECONDS_OF_TOLERANCE = 5  # that a pod stays on a lost node
 
@@ -49,6 +52,7 @@ def programs():
 class Kubernetes(Parts):
     name = "kubernetes"
     variable = "MAYFLY_TEST_KUBERNETES"
+    audited = False  # whether the API server notes who made Jobs and Pods, and when
 
     def install(self):
         self.network.may_exist()
@@ -109,7 +113,12 @@ class Kubernetes(Parts):
 
     def _apiserver(self):
         file = self.authority.file
-        return [self.programs / "kube-apiserver", f"--etcd-servers={ETCD}", "--bind-address=0.0.0.0", f"--secure-port={PORT}", f"--advertise-address={self.address()}",
+        audit = []
+        if self.audited:
+            policy = self.folder / "audit.json"
+            policy.write_text(json.dumps(AUDIT), encoding="utf-8")
+            audit = [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log()}"]
+        return [self.programs / "kube-apiserver", *audit, f"--etcd-servers={ETCD}", "--bind-address=0.0.0.0", f"--secure-port={PORT}", f"--advertise-address={self.address()}",
                 f"--tls-cert-file={file('apiserver.crt')}", f"--tls-private-key-file={file('apiserver.key')}", f"--client-ca-file={file('ca.crt')}",
                 "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true", f"--service-cluster-ip-range={SERVICES}",
                 f"--kubelet-client-certificate={file('kubelet-client.crt')}", f"--kubelet-client-key={file('kubelet-client.key')}",
@@ -117,6 +126,9 @@ class Kubernetes(Parts):
                 f"--service-account-issuer={ISSUER}", f"--service-account-key-file={file('accounts.key')}", f"--service-account-signing-key-file={file('accounts.key')}",
                 f"--default-not-ready-toleration-seconds={SECONDS_OF_TOLERANCE}", f"--default-unreachable-toleration-seconds={SECONDS_OF_TOLERANCE}",
                 "--max-requests-inflight=800", "--max-mutating-requests-inflight=400"]
+
+    def audit_log(self):
+        return self.folder / "audit.log"
 
     def _controllers(self):
         file, config = self.authority.file, self.authority.file("controllers.kubeconfig")
