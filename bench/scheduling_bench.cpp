@@ -36,7 +36,7 @@ QueuedJob job(int n, std::mt19937& random) {
           .build = id<BuildId>(std::uint64_t(build + 1)),
           .project = id<ProjectId>(std::uint64_t(project + 1)),
           .organization = id<OrganizationId>(std::uint64_t(organization + 1)),
-          .shape = {.cpu_milli = size * 500, .memory_bytes = size * (kind % 2 ? GiB : GiB / 2), .labels = {}, .isolation = "sandbox"},
+          .shape = {.cpu_milli = size * 500, .memory_bytes = size * (kind % 2 ? GiB : GiB / 2), .labels = {}, .isolation = Isolation::sandbox},
           .priority = Priority(random() % 3),
           .queued_at = start - std::chrono::milliseconds(random() % 600'000),
           .not_before = {},
@@ -53,7 +53,7 @@ std::vector<QueuedJob> jobs(int from, int count) {
 }
 
 PoolState pool(std::string name, std::int64_t cpus, std::int64_t slots) {
-  return {.name = std::move(name), .capacity = {cpus * 1000, 4 * cpus * GiB, slots}, .labels = {}, .isolations = {"sandbox"}, .draining = false};
+  return {.name = std::move(name), .capacity = {cpus * 1000, 4 * cpus * GiB, slots}, .labels = {}, .isolations = {Isolation::sandbox}, .draining = false};
 }
 
 FairShare rebuilt(const std::vector<QueuedJob>& waiting, const std::vector<QueuedJob>& running, std::int64_t cpus, std::int64_t slots) {

@@ -36,6 +36,13 @@ std::string take_number(int& to, const std::string& value, int least, int most) 
   return "a number between " + std::to_string(least) + " and " + std::to_string(most) + ", not '" + value + "'";
 }
 
+std::string take_isolation(Isolation& to, const std::string& value) {
+  auto isolation = isolation_from(value);
+  if (!isolation) return "sandbox, runc, gvisor or kata, not '" + value + "'";
+  to = *isolation;
+  return {};
+}
+
 std::string take_roles(NodeConfig& config, const std::string& value) {
   auto roles = parse_roles(value);
   if (!roles) return roles.error().message;
@@ -92,7 +99,8 @@ constexpr Key keys[] = {
 #undef MAYFLY_TEXT
 
 constexpr std::string_view file_suffix = "_file";   // of a key whose value stands in a file, as secrets do
-constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "log_files"};
+constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "log_files",
+                                           "isolation_floor", "fork_isolation_floor"};
 
 const Key* find_key(std::string_view name) {
   auto at = std::ranges::find(keys, name, &Key::name);
@@ -227,6 +235,8 @@ class Reader {
     else if (key.text == "data_dir") pool.data_dir = value.text;
     else if (key.text == "log_files") pool.log_files = value.text;
     else if (key.text == "slots") complain(value.at, "slots", take_number(pool.slots, value.text, 0, max_slots));
+    else if (key.text == "isolation_floor") complain(value.at, key.text, take_isolation(pool.isolation_floor, value.text));
+    else if (key.text == "fork_isolation_floor") complain(value.at, key.text, take_isolation(pool.fork_isolation_floor, value.text));
     else if (key.text == "labels") pool.labels = texts();
     else if (key.text == "images") pool.image_directories = texts();
     else if (key.text == "allow_networks") pool.allowed_networks = texts();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "domain/pipeline/isolation.h"
 #include "roles/common/rate_table.h"
 
 namespace mayfly {
@@ -23,6 +24,8 @@ struct PoolConfig {
   std::vector<std::string> labels = {};
   std::vector<std::string> image_directories = {};   // where images other than the host's root may lie
   std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
+  Isolation isolation_floor = Isolation::sandbox;    // no job runs under less
+  Isolation fork_isolation_floor = Isolation::sandbox;   // nor, under less than this, one of a fork's build
   std::string log_files = {};                        // a folder where runners leave their logs for another shipper
 };
 

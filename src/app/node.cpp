@@ -25,7 +25,8 @@ scheduling::PoolState state_of(const PoolConfig& pool) {
   auto memory = double(info.totalram) * double(info.mem_unit) * memory_share;
   // Asked for slots are given, whatever the machine has: the job's own limits hold all the same.
   auto per_slot = std::max(memory, double(count) * double(std::int64_t(1) << 30));
-  return {.name = pool.name, .capacity = {count * 1000LL, std::int64_t(per_slot), count}, .labels = pool.labels, .isolations = {"sandbox"}};
+  return {.name = pool.name, .capacity = {count * 1000LL, std::int64_t(per_slot), count}, .labels = pool.labels, .isolations = {Isolation::sandbox},
+          .floor = pool.isolation_floor, .fork_floor = pool.fork_isolation_floor};
 }
 
 std::string url_of(const std::string& address) { return address.starts_with("unix:") ? address : "http://" + address; }

@@ -20,6 +20,8 @@ struct ServerConfig {
   int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
   std::vector<std::string> image_directories = {};   // where images other than the host's root may lie
   std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
+  Isolation isolation_floor = Isolation::sandbox;
+  Isolation fork_isolation_floor = Isolation::sandbox;
 };
 
 class EmbeddedServer final {

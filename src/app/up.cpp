@@ -13,7 +13,8 @@ namespace mayfly {
 int run_up(UpOptions options) {
   prepare_process(options.log_level);
   boost::asio::io_context loop(1);
-  auto opened = EmbeddedServer::open(loop.get_executor(), {options.data_dir, options.listen, options.slots, options.image_directories, options.allowed_networks});
+  auto opened = EmbeddedServer::open(loop.get_executor(), {options.data_dir, options.listen, options.slots, options.image_directories, options.allowed_networks,
+                                                            options.isolation_floor, options.fork_isolation_floor});
   if (!opened) {
     complain(opened.error());
     return 1;

@@ -96,6 +96,13 @@ class Grammar final {
     sub.add_option("BUILD", into, "A build's id, PROJECT#NUMBER, or PROJECT for its latest build")->required();
   }
 
+  void isolation(CLI::App& sub, const char* name, Isolation& into, const char* help) {
+    std::vector<std::string> words;
+    for (auto& word : isolation_words) words.emplace_back(word.text);
+    sub.add_option_function<std::string>(name, [&into](const std::string& word) { into = isolation_from(word).value_or(into); }, help)
+        ->check(CLI::IsMember(std::move(words)));
+  }
+
   void up() {
     auto& sub = command(app_, "up", "Run the server: every role in one process", up_, "mayfly up --listen 127.0.0.1:8080");
     up_.data_dir = default_data_dir(environment_);
@@ -108,6 +115,8 @@ class Grammar final {
         ->type_name("DIR")->check(CLI::ExistingDirectory);
     sub.add_option("--allow-network", up_.allowed_networks, "A private network that jobs may reach, like 10.1.0.0/16; may be given again")
         ->type_name("CIDR");
+    isolation(sub, "--isolation-floor", up_.isolation_floor, "No job runs under weaker isolation");
+    isolation(sub, "--fork-isolation-floor", up_.fork_isolation_floor, "Nor, under weaker than this, a job of a fork's build");
     sub.add_option("--log-level", up_.log_level, "debug, info, warn or error")
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
         ->capture_default_str();

@@ -21,6 +21,8 @@ struct UpOptions {
   int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
   std::vector<std::string> image_directories = {};  // where `image: oci:…` and directories may lie; none: only the host's root
   std::vector<std::string> allowed_networks = {};   // private networks jobs may reach, "10.1.0.0/16"; none: only the internet
+  Isolation isolation_floor = Isolation::sandbox;       // no job runs under less
+  Isolation fork_isolation_floor = Isolation::sandbox;  // nor, under less than this, one of a fork's build
   std::string log_level = "info";          // debug | info | warn | error
 };
 

@@ -289,10 +289,18 @@ create table log_objects (
 create index log_objects_untidy on log_objects (untidy_since) where untidy_since is not null;
 )sql";
 
+// How strongly runners are walled off: what pools promise, and what attempts truly had.
+constexpr std::string_view isolation = R"sql(
+alter table pools add column isolation_floor text not null default 'sandbox';
+alter table pools add column fork_isolation_floor text not null default 'sandbox';
+alter table jobs add column isolation text not null default '';
+alter table attempts add column isolation text not null default '';
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& schema() {
-  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}, {4, "objects", objects}};
+  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}, {4, "objects", objects}, {5, "isolation", isolation}};
   return steps;
 }
 

@@ -61,7 +61,7 @@ TEST_F(Statements, ABuildIsReadBackAsItWasStored) {
   auto attempt = make_id<AttemptId>(clock, entropy);
   auto job = stored.state.jobs[0].id;
   ASSERT_TRUE(move(stored, Assign{job, "local", attempt}));
-  ASSERT_TRUE(move(stored, Start{job, stored.state.jobs[0].fence, "runner"}));
+  ASSERT_TRUE(move(stored, Start{job, stored.state.jobs[0].fence, "runner", Isolation::gvisor}));
   auto found = loop.run(load_build(*db, stored.header.id));
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(found->header.number, 1);
@@ -131,10 +131,16 @@ TEST_F(Statements, ALeaseIsTakenAndItsEpochGrows) {
 
 TEST_F(Statements, APoolIsWhatWasSaidLast) {
   for (int slots : {1, 2})
-    ASSERT_TRUE(loop.run(db->transact({store_pool({.name = "local", .capacity = {slots * 1000, 1 << 30, slots}, .labels = {}, .isolations = {"sandbox"}})})));
+    ASSERT_TRUE(loop.run(db->transact({store_pool({.name = "local", .capacity = {slots * 1000, 1 << 30, slots}, .labels = {},
+                                                .isolations = {Isolation::sandbox, Isolation::kata}, .floor = Isolation::gvisor, .fork_floor = Isolation::kata})})));
   auto pools = loop.run(stored_pools(*db)).value();
   ASSERT_EQ(pools.size(), 1u);
   EXPECT_EQ(pools.at("local").capacity.slots, 2);
+  EXPECT_EQ(pools.at("local").isolations, (std::vector{Isolation::sandbox, Isolation::kata}));
+  EXPECT_EQ(pools.at("local").floor, Isolation::gvisor);
+  EXPECT_EQ(pools.at("local").fork_floor, Isolation::kata);
+  EXPECT_EQ(loop.run(stored_pool(*db, "local")).value(), pools.at("local"));
+  EXPECT_EQ(loop.run(stored_pool(*db, "elsewhere")).value(), std::nullopt);
 }
 
 }  // namespace

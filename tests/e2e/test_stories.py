@@ -104,9 +104,9 @@ class Pipelines(Story):
         self.assertTrue(any(t.startswith(".ci.yaml:6:") and "c" in t for t in texts), texts)
 
     def test_what_cannot_run_yet_is_refused_by_name_and_place(self):
-        build = self.run_build("version: 1\njobs:\n  a:\n    isolation: gvisor\n    run: make\n")
+        build = self.run_build("version: 1\njobs:\n  a:\n    environment: production\n    run: make\n")
         self.assertEqual(build["status"], "failed")
-        self.assertTrue(any(e["line"] == 4 and "isolation" in e["message"] for e in build["errors"]), build["errors"])
+        self.assertTrue(any(e["line"] == 4 and "environment" in e["message"] for e in build["errors"]), build["errors"])
 
     def test_a_job_that_is_left_out_reports_skipped(self):
         build = self.run_build("version: 1\njobs:\n  a:\n    if: branch == 'release'\n    run: make\n  b:\n    run: echo b\n")

@@ -76,7 +76,7 @@ struct Node {
         limits(*cache, clock, {.deliveries = Rate{2, std::chrono::seconds{2}}}), deliveries(db, builds, *bus, forge, secrets, clock, entropy, loop, "simulated"),
         scheduler(db, builds, *bus, *cache, clock, entropy, metrics, loop, {"scheduler", epoch}),
         keeper(db, builds, executor, *bus, *cache, clock, identity, loop,
-               {.pool = {.name = "local", .capacity = {slots * 1000, slots << 30, slots}, .isolations = {"sandbox"}}, .api_url = "http://simulated"},
+               {.pool = {.name = "local", .capacity = {slots * 1000, slots << 30, slots}, .isolations = {Isolation::sandbox}}, .api_url = "http://simulated"},
                {"pool:local", epoch}),
         roles(loop) {
     deliveries.limit_by(limits);

@@ -56,6 +56,7 @@ Job read_job(const json::value& v) {
           .reason = text_at(v, "reason"),
           .detail = text_at(v, "detail"),
           .waiting_for = text_at(v, "waiting_for"),
+          .isolation = text_at(v, "isolation"),
           .allow_failure = find_bool(v, "allow_failure").value_or(false),
           .start_time = time_at(v, "start_time"),
           .end_time = time_at(v, "end_time"),

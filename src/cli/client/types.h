@@ -42,6 +42,7 @@ struct Job {
   std::string reason = {};
   std::string detail = {};       // the sentence beside the reason
   std::string waiting_for = {};
+  std::string isolation = {};    // what its runner runs under; empty: none yet
   bool allow_failure = false;
   std::optional<Time> start_time = {};
   std::optional<Time> end_time = {};

@@ -7,6 +7,8 @@
 namespace mayfly::cli {
 namespace {
 
+constexpr std::string_view ordinary_isolation = "sandbox";   // not worth a word on every line
+
 struct Look {
   std::string_view status;
   std::string_view glyph;
@@ -76,6 +78,7 @@ std::string note(const Job& job, const std::map<std::string_view, const Job*>& b
     if (auto why = job.detail.empty() ? job.reason : job.detail; !why.empty()) parts.push_back(first_line(why));
     if (job.status == "failed" && job.allow_failure) parts.push_back("allowed to fail");
   }
+  if (!job.isolation.empty() && job.isolation != ordinary_isolation) parts.push_back("under " + harmless(job.isolation));
   if (job.tests && has_ended(job.status)) parts.push_back(test_counts(*job.tests));
   return joined(parts);
 }

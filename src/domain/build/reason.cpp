@@ -21,6 +21,7 @@ constexpr Name<Reason> reasons[] = {
     {Reason::unschedulable, "unschedulable"},
     {Reason::start_deadline, "start_deadline"},
     {Reason::source, "source"},
+    {Reason::isolation, "isolation"},
     {Reason::refused, "refused"},
     {Reason::filtered, "filtered"},
     {Reason::needs_failed, "needs_failed"},

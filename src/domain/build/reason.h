@@ -23,6 +23,7 @@ enum class Reason {
   unschedulable,   // no machine of the pool could take it before the start deadline
   start_deadline,
   source,          // the commit could not be fetched
+  isolation,       // weaker than it had to be
   // Infrastructure, and the same again if it were retried.
   refused,         // the pool cannot or may not run it: a quota, an admission rule, an isolation it lacks
   // Of a job that has no attempt.

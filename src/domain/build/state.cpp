@@ -237,6 +237,7 @@ Done on(Change& change, std::size_t i, const Assign& e) {
   job.attempt_id = e.attempt;
   job.pool = e.pool;
   job.runner_id.clear();
+  job.isolation.reset();
   job.reason = Reason::none;
   job.detail.clear();
   job.exit_code.reset();
@@ -256,6 +257,7 @@ Done on(Change& change, std::size_t i, const Start& e) {
   if (job.status == JobStatus::running && job.runner_id == e.runner_id) return {};
   if (job.status != JobStatus::assigned) return not_possible(job, "started");
   job.runner_id = e.runner_id;
+  job.isolation = e.isolation;
   job.start_time = change.now();
   change.move(i, Move::start);
   return {};

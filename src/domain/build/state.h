@@ -52,6 +52,7 @@ struct JobState {
   AttemptId attempt_id;
   std::string pool;
   std::string runner_id;
+  std::optional<Isolation> isolation; // what the current or last attempt ran under, as its runner said
   int infrastructure_retries = 0;
   int user_retries = 0;
   Time not_before{};                  // of a queued job: backoff
@@ -81,7 +82,7 @@ struct BuildState {
 
 // What can happen. Events of an attempt carry its fence; a stale one is refused with Errc::fenced.
 struct Assign { JobId job; std::string pool; AttemptId attempt; };
-struct Start { JobId job; Fence fence; std::string runner_id; };
+struct Start { JobId job; Fence fence; std::string runner_id; std::optional<Isolation> isolation = {}; };
 struct ReportSteps { JobId job; Fence fence; std::vector<StepState> steps; };
 struct Finish { JobId job; Fence fence; FinishReport report; };
 struct Lose { JobId job; Fence fence; Reason reason; std::string detail; };   // the platform or the reaper says so

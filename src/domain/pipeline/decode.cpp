@@ -90,7 +90,7 @@ ResourcesDef resources(const YamlNode* node) {
 CommonDef common(const YamlNode* map) {
   CommonDef out;
   out.image = text(under(map, "image"));
-  out.isolation = text(under(map, "isolation"));
+  if (auto* isolation = under(map, "isolation")) out.isolation = isolation_from(isolation->text);
   out.shell = text(under(map, "shell"));
   if (auto* network = under(map, "network")) out.network = network->text != "none";
   out.resources = resources(under(map, "resources"));
@@ -238,14 +238,9 @@ void note(std::vector<FeatureUse>& out, Feature feature, const YamlNode* map, st
     if (entry.key->text == key) out.push_back({feature, entry.key->at});
 }
 
-void note_isolation(std::vector<FeatureUse>& out, const YamlNode* map) {
-  if (auto* isolation = under(map, "isolation"); isolation && isolation->text != "sandbox") note(out, Feature::isolation, map, "isolation");
-}
-
 std::vector<FeatureUse> features(const YamlNode* root) {
   std::vector<FeatureUse> out;
   note(out, Feature::concurrency, root, "concurrency");
-  note_isolation(out, under(root, "defaults"));
   auto* on = under(root, "on");
   note(out, Feature::schedule, on, "schedule");
   for (auto& event : texts(on))
@@ -257,7 +252,6 @@ std::vector<FeatureUse> features(const YamlNode* root) {
     note(out, Feature::environment, job, "environment");
     note(out, Feature::cache, job, "cache");
     note(out, Feature::inputs, job, "inputs");
-    note_isolation(out, job);
     if (boolean(under(job, "interruptible")).value_or(false)) note(out, Feature::interruptible, job, "interruptible");
   }
   return out;

@@ -239,8 +239,7 @@ void Expander::common(JobSpec& spec, const JobDef& job) {
   auto& written_image = own.image.empty() ? defaults.image : own.image;
   if (!written_image.empty()) spec.image = image(written_image);
   labels(spec, own.runs_on ? own : defaults);
-  auto& isolation = own.isolation.empty() ? defaults.isolation : own.isolation;
-  if (!isolation.empty()) spec.isolation = isolation.text;
+  spec.isolation = own.isolation ? own.isolation : defaults.isolation;
   spec.network = first_of(own.network, defaults.network, spec.network);
   spec.cpu_milli = first_of(own.resources.cpu_milli, defaults.resources.cpu_milli, spec.cpu_milli);
   spec.memory_bytes = first_of(own.resources.memory_bytes, defaults.resources.memory_bytes, spec.memory_bytes);

@@ -11,7 +11,6 @@ struct Row {
 constexpr Row rows[] = {
     {Feature::id_tokens, "id_tokens", "use secrets"},
     {Feature::environment, "environment", "start the deployment by hand: on: {manual: }"},
-    {Feature::isolation, "isolation", "write sandbox, or leave it out"},
     {Feature::inputs, "inputs", "remove it: the job runs every time"},
     {Feature::cache, "cache", "hand files on with outputs"},
     {Feature::schedule, "schedule", "start the build from outside: on: {manual: }"},

@@ -11,7 +11,6 @@ namespace mayfly {
 enum class Feature {
   id_tokens,
   environment,
-  isolation,       // other than sandbox
   inputs,          // of a job: skipping it
   cache,
   schedule,

@@ -71,7 +71,7 @@ struct ResourcesDef {
 /// What jobs and `defaults` have in common.
 struct CommonDef {
   Text image;
-  Text isolation;
+  std::optional<Isolation> isolation;
   Text shell;
   std::optional<bool> network;
   ResourcesDef resources;

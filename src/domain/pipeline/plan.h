@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "domain/build/reason.h"
+#include "domain/pipeline/isolation.h"
 
 namespace mayfly {
 
@@ -79,7 +80,7 @@ struct JobSpec {
   bool skipped = false;        // left out when planned (filters); reports `skipped`
   std::string skip_reason;     // a sentence
   std::string image = "host";
-  std::string isolation = "sandbox";
+  std::optional<Isolation> isolation;  // at least this; nullopt: the pool's floor decides
   std::vector<ServiceSpec> services;
   bool network = true;
   std::int64_t cpu_milli = 1000;

@@ -354,8 +354,6 @@ jobs:
 )";
   EXPECT_EQ(problems_of(yaml), R"(.ci.yaml:2:14: this server does not run `schedule` yet: start the build from outside: on: {manual: }
 .ci.yaml:3:1: this server does not run `concurrency` yet: remove it: builds run side by side
-.ci.yaml:4:12: this server does not run `isolation` yet: write sandbox, or leave it out
-.ci.yaml:9:5: this server does not run `isolation` yet: write sandbox, or leave it out
 .ci.yaml:10:5: this server does not run `inputs` yet: remove it: the job runs every time
 .ci.yaml:12:5: this server does not run `cache` yet: hand files on with outputs
 .ci.yaml:14:5: this server does not run `environment` yet: start the deployment by hand: on: {manual: }
@@ -364,8 +362,13 @@ jobs:
 )");
   auto everything = planned(yaml, push_to("main"), {.unsupported = {}});
   EXPECT_EQ(job(everything, "a").image, "debian:12");
-  EXPECT_EQ(job(everything, "a").isolation, "gvisor");
-  EXPECT_EQ(job(everything, "b").isolation, "sandbox");
+}
+
+TEST(Plan, IsolationIsTheJobsElseTheDefaultElseNotSaid) {
+  auto result = planned("defaults: {isolation: kata}\njobs:\n  a: {run: x, isolation: gvisor}\n  b: {run: x}\n", push_to("main"));
+  EXPECT_EQ(job(result, "a").isolation, Isolation::gvisor);
+  EXPECT_EQ(job(result, "b").isolation, Isolation::kata);
+  EXPECT_EQ(job(planned("jobs: {a: {run: x}}", push_to("main")), "a").isolation, std::nullopt);
 }
 
 TEST(Plan, TakesImagesOfEveryKind) {
@@ -502,7 +505,7 @@ TEST(Plan, PlansTheWholeExample) {
   EXPECT_TRUE(job(result, "deploy").steps[1].finally);
   EXPECT_THAT(names(*planned(yaml, {.ref = "refs/tags/v1"}, {.unsupported = {}}).plan), testing::SizeIs(9)) << "a tag";
   auto refused = problems_of(yaml, event);
-  for (auto feature : {"schedule", "concurrency", "inputs", "cache", "environment", "id_tokens", "isolation"})
+  for (auto feature : {"schedule", "concurrency", "inputs", "cache", "environment", "id_tokens"})
     EXPECT_THAT(refused, testing::HasSubstr("this server does not run `" + std::string(feature) + "` yet"));
 }
 

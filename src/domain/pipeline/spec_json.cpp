@@ -62,6 +62,7 @@ json::value out(std::int64_t v) { return v; }
 json::value out(Duration v) { return std::int64_t(v.count()); }
 json::value out(Priority v) { return json::value(to_string(v)); }
 json::value out(ArtifactsWhen v) { return json::value(to_string(v)); }
+json::value out(Isolation v) { return json::value(to_string(v)); }
 
 json::value out(const std::map<std::string, std::string>& v) {
   json::object object;
@@ -125,6 +126,7 @@ bool in_words(const json::value& v, E& to, const Name<E> (&table)[N]) {
 }
 bool in(const json::value& v, Priority& to) { return in_words(v, to, priorities); }
 bool in(const json::value& v, ArtifactsWhen& to) { return in_words(v, to, whens); }
+bool in(const json::value& v, Isolation& to) { return in_words(v, to, isolation_words); }
 
 bool in(const json::value& v, std::map<std::string, std::string>& to) {
   auto* object = v.if_object();

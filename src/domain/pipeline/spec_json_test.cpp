@@ -23,12 +23,16 @@ std::int64_t number() { return *arbitrary<std::int64_t>(); }
 bool flag() { return *arbitrary<bool>(); }
 std::optional<Duration> maybe_duration() { return flag() ? std::optional(Duration{number()}) : std::nullopt; }
 
+std::optional<Isolation> maybe_isolation() {
+  return flag() ? std::optional(*rc::gen::element(Isolation::sandbox, Isolation::runc, Isolation::gvisor, Isolation::kata)) : std::nullopt;
+}
+
 StepSpec any_step() { return {*text(), *text(), *text(), *env(), *text(), maybe_duration(), flag()}; }
 
 JobSpec any_job() {
   JobSpec job;
   job.name = *text(), job.base_name = *text(), job.needs = *texts(), job.matrix = *env(), job.max_parallel = *arbitrary<int>(), job.fail_fast = flag();
-  job.condition = *text(), job.skipped = flag(), job.skip_reason = *text(), job.image = *text(), job.isolation = *text(), job.network = flag();
+  job.condition = *text(), job.skipped = flag(), job.skip_reason = *text(), job.image = *text(), job.isolation = maybe_isolation(), job.network = flag();
   job.cpu_milli = number(), job.memory_bytes = number(), job.disk_bytes = number(), job.timeout = Duration{number()};
   job.retry = {*arbitrary<int>(), flag(), flag(), flag()};
   job.env = *env(), job.secrets = *texts(), job.outputs = *texts(), job.junit = *texts(), job.runs_on = *texts();

@@ -178,7 +178,11 @@ void read_steps(Reader& read, std::vector<StepState>& steps) { read.each("steps"
 
 }  // namespace
 
-std::string to_json(const StartRequest& r) { return json::serialize(json::object{{"boot_token", r.boot_token}, {"runner_id", r.runner_id}}); }
+std::string to_json(const StartRequest& r) {
+  json::object out{{"boot_token", r.boot_token}, {"runner_id", r.runner_id}};
+  if (r.isolation) out["isolation"] = to_string(*r.isolation);
+  return json::serialize(out);
+}
 
 Result<StartRequest> start_request_from_json(std::string_view text) {
   TRY_ASSIGN(auto v, parse_json(text));
@@ -186,6 +190,10 @@ Result<StartRequest> start_request_from_json(std::string_view text) {
   Reader read(v, "");
   read.required("boot_token", r.boot_token);
   read.required("runner_id", r.runner_id);
+  std::string isolation;
+  read.optional("isolation", isolation);
+  r.isolation = isolation_from(isolation);
+  if (!isolation.empty() && !r.isolation) return forms::wrong("isolation", "sandbox, runc, gvisor or kata");
   return read.done(std::move(r));
 }
 

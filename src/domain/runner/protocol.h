@@ -78,6 +78,7 @@ struct RunnerJob {
 struct StartRequest {
   std::string boot_token = {};
   std::string runner_id = {};         // who asks: the same runner asking again is answered again, another is refused
+  std::optional<Isolation> isolation = {};   // what its job truly runs under; nullopt: not known
 };
 
 struct StartAnswer {

@@ -92,6 +92,9 @@ TEST(RunnerProtocol, SmallMessagesComeBackAsTheyWere) {
   ASSERT_TRUE(start);
   EXPECT_EQ(start->boot_token, "b");
   EXPECT_EQ(start->runner_id, "r");
+  EXPECT_EQ(start->isolation, std::nullopt);
+  EXPECT_EQ(start_request_from_json(to_json(StartRequest{.boot_token = "b", .runner_id = "r", .isolation = Isolation::gvisor}))->isolation, Isolation::gvisor);
+  EXPECT_EQ(start_request_from_json(R"({"boot_token": "b", "runner_id": "r", "isolation": "walls"})").error().code, Errc::invalid);
   EXPECT_EQ(heartbeat_request_from_json(to_json(HeartbeatRequest{.wait_ms = 7}))->wait_ms, 7);
   auto beat = heartbeat_answer_from_json(to_json(HeartbeatAnswer{.cancel = true, .grace_ms = 8, .durable = 9}));
   ASSERT_TRUE(beat);

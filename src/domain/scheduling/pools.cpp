@@ -25,8 +25,8 @@ bool offers_labels(const PoolState& pool, const Shape& shape) {
   return std::ranges::all_of(shape.labels, [&](auto& label) { return holds(pool.labels, label); });
 }
 
-bool offers_isolation(const PoolState& pool, const Shape& shape) {
-  return shape.isolation.empty() || holds(pool.isolations, shape.isolation);
+std::optional<Isolation> isolation_in(const PoolState& pool, const Shape& shape) {
+  return weakest(pool.isolations, shape.isolation, shape.fork ? stronger(pool.floor, pool.fork_floor) : pool.floor);
 }
 
 Index Pools::at(std::string_view name) {
@@ -49,7 +49,8 @@ Index Pools::set(PoolState state) {
 Index Pools::remove(std::string_view name) {
   auto index = at(name);
   auto& pool = pools_[index];
-  pool.state = {.name = std::string(name), .capacity = {}, .labels = {}, .isolations = {}, .draining = false};
+  pool.state = {};
+  pool.state.name = name;
   pool.present = false;
   add_up();
   return index;
@@ -65,7 +66,7 @@ std::vector<Index> Pools::able(const Shape& shape) const {
   std::vector<Index> out;
   for (auto& [name, index] : by_name_) {
     auto& pool = pools_[index];
-    if (pool.open() && offers_labels(pool.state, shape) && offers_isolation(pool.state, shape) &&
+    if (pool.open() && offers_labels(pool.state, shape) && isolation_in(pool.state, shape) &&
         shape.resources().fits_in(pool.state.capacity))
       out.push_back(index);
   }

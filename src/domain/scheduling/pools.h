@@ -3,6 +3,7 @@
 // big to find a hole among small ones.
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,8 @@ class Pools {
 };
 
 bool offers_labels(const PoolState&, const Shape&);
-bool offers_isolation(const PoolState&, const Shape&);
+/// What a job of `shape` runs under in this pool: the weakest it offers that is as strong as what the job asks for, the
+/// pool's floor and, for a build of a fork, the floor for those. nullopt: it cannot run there.
+std::optional<Isolation> isolation_in(const PoolState&, const Shape&);
 
 }  // namespace mayfly::scheduling

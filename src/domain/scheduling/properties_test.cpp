@@ -42,7 +42,9 @@ class Model {
   void some_pool() {
     auto state = pool(*rc::gen::elementOf(pool_names), *rc::gen::inRange(1, 9), *rc::gen::inRange(1, 17) * GiB, *rc::gen::inRange(1, 12));
     state.labels = some_labels();
-    if (*rc::gen::inRange(0, 4) == 0) state.isolations.push_back("gvisor");
+    if (*rc::gen::inRange(0, 4) == 0) state.isolations.push_back(Isolation::gvisor);
+    if (*rc::gen::inRange(0, 8) == 0) state.floor = *rc::gen::element(Isolation::gvisor, Isolation::kata);
+    if (*rc::gen::inRange(0, 4) == 0) state.fork_floor = Isolation::gvisor;
     state.draining = *rc::gen::inRange(0, 8) == 0;
     pools[state.name] = state;
     scheduler.set_pool(state);
@@ -74,7 +76,8 @@ class Model {
                   .priority = Priority(*rc::gen::inRange(0, 3)),
                   .queued_at = now});
     q.shape.labels = some_labels();
-    if (*rc::gen::inRange(0, 8) == 0) q.shape.isolation = "gvisor";
+    if (*rc::gen::inRange(0, 8) == 0) q.shape.isolation = *rc::gen::element(Isolation::runc, Isolation::gvisor, Isolation::kata);
+    q.shape.fork = *rc::gen::inRange(0, 4) == 0;
     if (*rc::gen::inRange(0, 5) == 0) q.not_before = now + std::chrono::milliseconds(*rc::gen::inRange(0, 3000));
     if (*rc::gen::inRange(0, 3) == 0) q.matrix_group = "test", q.max_parallel = 1 + int(q.build.value.bytes[15]) % 3;
     if (auto last = served.find(q.build); last != served.end()) q.build_served_at = last->second;
@@ -142,8 +145,15 @@ class Model {
     return false;
   }
 
+  /// As the rules say it, one by one.
+  static bool isolated(const PoolState& pool, const Shape& shape) {
+    return std::ranges::any_of(pool.isolations, [&](Isolation i) {
+      return at_least(i, pool.floor) && (!shape.fork || at_least(i, pool.fork_floor)) && (!shape.isolation || at_least(i, *shape.isolation));
+    });
+  }
+
   static bool suits(const PoolState& pool, const Shape& shape) {
-    return !pool.draining && offers_labels(pool, shape) && offers_isolation(pool, shape);
+    return !pool.draining && offers_labels(pool, shape) && isolated(pool, shape);
   }
 
   bool could_ever_run(const QueuedJob& q) const {

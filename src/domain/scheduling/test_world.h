@@ -35,7 +35,7 @@ inline QueuedJob job(JobLine j) {
           .build = id<BuildId>(std::uint64_t(j.build ? j.build : project * 1000)),
           .project = id<ProjectId>(std::uint64_t(project)),
           .organization = id<OrganizationId>(std::uint64_t(j.organization)),
-          .shape = {.cpu_milli = j.cpu, .memory_bytes = j.memory, .labels = {}, .isolation = {}},
+          .shape = {.cpu_milli = j.cpu, .memory_bytes = j.memory, .labels = {}, .isolation = {}, .fork = false},
           .priority = j.priority,
           .queued_at = j.queued_at,
           .not_before = {},
@@ -48,7 +48,7 @@ inline PoolState pool(std::string name, std::int64_t cpus, std::int64_t memory =
   return {.name = std::move(name),
           .capacity = {cpus * 1000, memory, slots},
           .labels = {},
-          .isolations = {"sandbox"},
+          .isolations = {Isolation::sandbox},
           .draining = false};
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,8 @@ struct Shape {
   std::int64_t cpu_milli = 1000;
   std::int64_t memory_bytes = std::int64_t(1) << 30;
   std::vector<std::string> labels;  // the pool must have them all; order and repetition do not matter
-  std::string isolation;            // the pool must offer it; empty: any
+  std::optional<Isolation> isolation;   // the pool must offer one as strong
+  bool fork = false;                // of a build of a fork: the pool's floor for those holds
 
   auto operator<=>(const Shape&) const = default;
   Resources resources() const { return {cpu_milli, memory_bytes, 1}; }
@@ -70,7 +72,9 @@ struct PoolState {
   std::string name;
   Resources capacity;                   // all of it, used or not
   std::vector<std::string> labels;
-  std::vector<std::string> isolations;
+  std::vector<Isolation> isolations;    // what it can start runners under
+  Isolation floor = Isolation::sandbox;         // nothing starts below it
+  Isolation fork_floor = Isolation::sandbox;    // nor, below this, a build of a fork
   bool draining = false;                // what runs may end; nothing new starts
 
   bool operator==(const PoolState&) const = default;
@@ -102,7 +106,7 @@ struct WaitReason {
     not_before,      // a retry waits out its backoff
     max_parallel,    // its matrix has as many running as it may
     max_share,       // its organization has as much as it may
-    no_pool,         // no pool has the labels or the isolation
+    no_pool,         // no pool has the labels, or can isolate it as it must be
     too_large,       // no pool is large enough
   };
   Kind kind = Kind::unknown;

@@ -25,6 +25,27 @@ std::string labels_text(const std::vector<std::string>& labels) {
   return (labels.size() == 1 ? "label " : "labels ") + list_of(labels);
 }
 
+std::string isolations_text(const std::vector<Isolation>& isolations) {
+  std::vector<std::string> out;
+  for (auto isolation : isolations) out.emplace_back(to_string(isolation));
+  return out.empty() ? "nothing" : list_of(out);
+}
+
+/// Why none of the pools that take jobs could isolate one of `shape` as it must be.
+std::string isolation_missing(const std::vector<const PoolState*>& open, const Shape& shape) {
+  std::vector<Isolation> offered;
+  for (auto* pool : open)
+    for (auto isolation : pool->isolations)
+      if (!holds(offered, isolation)) offered.push_back(isolation);
+  if (shape.isolation && !weakest(offered, shape.isolation, Isolation::sandbox))
+    return "no pool " + (shape.labels.empty() ? "" : "with " + labels_text(shape.labels) + " ") + "offers " + std::string(to_string(*shape.isolation)) + ": there is " + isolations_text(offered);
+  auto& pool = *open.front();
+  bool of_forks = shape.fork && weakest(pool.isolations, shape.isolation, pool.floor);
+  auto floor = of_forks ? pool.fork_floor : pool.floor;
+  return "pool " + pool.name + " wants at least " + std::string(to_string(floor)) + (of_forks ? " for builds of forks" : "") + " and offers " +
+         isolations_text(pool.isolations);
+}
+
 std::string needs_text(const Resources& needs, bool cpu, bool memory) {
   std::vector<std::string> out;
   if (cpu) out.push_back(format_cpu(needs.cpu_milli));
@@ -205,7 +226,7 @@ WaitReason FairShare::impossible(const ShapeClass& row) const {
   bool draining = false;
   for (Index i = 0; i < pools_.size(); ++i) {
     auto& pool = pools_[i];
-    bool suits = pool.present && offers_labels(pool.state, shape) && offers_isolation(pool.state, shape);
+    bool suits = pool.present && offers_labels(pool.state, shape) && isolation_in(pool.state, shape);
     draining = draining || (suits && pool.state.draining);
     if (pool.open()) open.push_back(&pool.state);
     if (pool.open() && suits) suitable.push_back(&pool.state);
@@ -218,11 +239,9 @@ WaitReason FairShare::impossible(const ShapeClass& row) const {
       if (std::ranges::none_of(open, [&](auto* pool) { return holds(pool->labels, label); }))
         missing.push_back(label);
     if (!missing.empty()) return because(Kind::no_pool, "no pool has " + labels_text(missing));
-    if (std::ranges::none_of(open, [&](auto* pool) { return offers_isolation(*pool, shape); }))
-      return because(Kind::no_pool, "no pool offers isolation " + shape.isolation);
-    auto what = labels_text(shape.labels);
-    if (!shape.isolation.empty()) what += " and isolation " + shape.isolation;
-    return because(Kind::no_pool, "no single pool has " + what);
+    std::erase_if(open, [&](auto* pool) { return !offers_labels(*pool, shape); });
+    if (!open.empty()) return because(Kind::no_pool, isolation_missing(open, shape));
+    return because(Kind::no_pool, "no single pool has " + labels_text(shape.labels));
   }
   Resources largest;
   for (auto* pool : suitable) {

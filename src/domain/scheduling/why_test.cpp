@@ -109,10 +109,43 @@ TEST(Why, ALabelNoPoolHasIsNamed) {
   q.shape.labels = {"gpu", "arm"};
   scheduler.enqueue(q);
   EXPECT_EQ(why(scheduler, 2), "no pool has labels arm and gpu");
-  q.job = id<JobId>(3);
-  q.shape = {.cpu_milli = 1000, .memory_bytes = GiB, .labels = {}, .isolation = "gvisor"};
+}
+
+TEST(Why, AnIsolationThatNoPoolOffersIsNamedBesideThoseThereAre) {
+  auto other = pool("other", 4);
+  other.isolations = {Isolation::runc, Isolation::sandbox};
+  auto scheduler = acme_with(pool("here", 4));
+  scheduler.set_pool(other);
+  auto q = job({.job = 1});
+  q.shape.isolation = Isolation::gvisor;
   scheduler.enqueue(q);
-  EXPECT_EQ(why(scheduler, 3), "no pool offers isolation gvisor");
+  EXPECT_EQ(why(scheduler, 1), "no pool offers gvisor: there is sandbox and runc");
+}
+
+TEST(Why, AFloorThatItsPoolCannotServeIsNamed) {
+  auto here = pool("here", 4);
+  here.fork_floor = Isolation::gvisor;
+  auto scheduler = acme_with(here);
+  auto q = job({.job = 1});
+  q.shape.fork = true;
+  scheduler.enqueue(q);
+  EXPECT_EQ(why(scheduler, 1), "pool here wants at least gvisor for builds of forks and offers sandbox");
+  here.floor = Isolation::kata;
+  scheduler.set_pool(here);
+  EXPECT_EQ(why(scheduler, 1), "pool here wants at least kata and offers sandbox");
+}
+
+TEST(Why, IsolationThatOnlyPoolsWithoutTheLabelOfferIsNamed) {
+  auto gpu = pool("gpu", 4), strong = pool("strong", 4);
+  gpu.labels = {"gpu"};
+  strong.isolations.push_back(Isolation::gvisor);
+  auto scheduler = acme_with(gpu);
+  scheduler.set_pool(strong);
+  auto q = job({.job = 1});
+  q.shape.labels = {"gpu"};
+  q.shape.isolation = Isolation::gvisor;
+  scheduler.enqueue(q);
+  EXPECT_EQ(why(scheduler, 1), "no pool with label gpu offers gvisor: there is sandbox");
 }
 
 TEST(Why, LabelsThatOnlyDifferentPoolsHaveAreSaidToBeApart) {

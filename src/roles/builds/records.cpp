@@ -21,7 +21,7 @@ from builds where id = $1)sql";
 constexpr std::string_view select_jobs = R"sql(
 select jobs.id, jobs.spec, jobs.status, jobs.reason, jobs.detail, jobs.attempt, jobs.fence, jobs.attempt_id, jobs.pool, jobs.runner_id,
        jobs.infrastructure_retries, jobs.user_retries, jobs.not_before, jobs.queued_at, jobs.assigned_at, jobs.start_time, jobs.end_time,
-       jobs.exit_code, jobs.outputs, jobs.steps, jobs.tests, jobs.log_bytes, jobs.source_job_id, builds.sequence
+       jobs.exit_code, jobs.outputs, jobs.steps, jobs.tests, jobs.log_bytes, jobs.source_job_id, jobs.isolation, builds.sequence
 from jobs join builds on builds.id = jobs.build_id where jobs.build_id = $1 order by jobs.position)sql";
 
 constexpr std::string_view select_sequence = "select sequence from builds where id = $1";
@@ -48,14 +48,14 @@ constexpr std::string_view update_job = R"sql(
 update jobs set status = $3, reason = $4, detail = $5, attempt = $6, fence = $7, attempt_id = $8, pool = $9, runner_id = $10,
                 infrastructure_retries = $11, user_retries = $12, not_before = $13, queued_at = $14, assigned_at = $15,
                 start_time = $16, end_time = $17, exit_code = $18, outputs = $19, steps = $20, tests = $21, log_bytes = $22,
-                log_path = $23
+                log_path = $23, isolation = $24
 where id = $1 and fence <= $2)sql";
 
 constexpr std::string_view upsert_attempt = R"sql(
 insert into attempts (id, job_id, build_id, number, fence, pool, runner_id, outcome, reason, detail, exit_code, assigned_at,
-                      start_time, end_time, log_bytes, steps)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-on conflict (id) do update set runner_id = excluded.runner_id, outcome = excluded.outcome, reason = excluded.reason,
+                      start_time, end_time, log_bytes, steps, isolation)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+on conflict (id) do update set runner_id = excluded.runner_id, isolation = excluded.isolation, outcome = excluded.outcome, reason = excluded.reason,
   detail = excluded.detail, exit_code = excluded.exit_code, start_time = excluded.start_time, end_time = excluded.end_time,
   log_bytes = excluded.log_bytes, steps = excluded.steps)sql";
 
@@ -66,7 +66,7 @@ constexpr std::string_view select_live = "select id, build_id, status from jobs 
 constexpr std::string_view select_build_of_job = "select build_id from jobs where id = $1";
 constexpr std::string_view select_attempt = "select id, job_id, build_id, fence, pool from attempts where id = $1";
 
-constexpr std::size_t sequence_column = 23;
+constexpr std::size_t sequence_column = 24;
 constexpr int max_load_tries = 20;
 
 std::unexpected<Error> no_build(BuildId id) { return fail(Errc::not_found, "there is no build " + id.str()); }
@@ -108,6 +108,7 @@ Result<JobState> job_from(const Row& row) {
   }
   job.log_bytes = int_at(row, 21);
   if (!null_at(row, 22)) job.source_job = id_at<JobId>(row, 22);
+  job.isolation = isolation_from(text_at(row, 23));
   return job;
 }
 
@@ -144,6 +145,8 @@ std::optional<std::string> log_path(const JobState& job) {
   return "logs/" + job.attempt_id.str();
 }
 
+std::string_view isolation_column(const JobState& job) { return job.isolation ? to_string(*job.isolation) : ""; }
+
 Statement job_insert(const BuildState& build, std::size_t i) {
   auto& job = build.jobs[i];
   return statement(insert_job_row, job.id, build.id, std::int64_t(i), job.spec->name, job_spec_to_json(*job.spec),
@@ -161,13 +164,14 @@ Statement job_update(const JobState& job) {
                     std::int64_t(job.infrastructure_retries), std::int64_t(job.user_retries), job.not_before, job.queued_at,
                     job.assigned_at, job.start_time, job.end_time,
                     job.exit_code.transform([](int c) { return std::int64_t(c); }), map_to_column(job.outputs),
-                    steps_to_column(job.steps), job.tests.transform(tests_to_column), job.log_bytes, log_path(job));
+                    steps_to_column(job.steps), job.tests.transform(tests_to_column), job.log_bytes, log_path(job),
+                    isolation_column(job));
 }
 
 Statement attempt_begun(const BuildState& build, const JobState& job) {
   return statement(upsert_attempt, job.attempt_id, job.id, build.id, std::int64_t(job.attempt), job.fence, job.pool,
                    job.runner_id, Value{}, "", "", Value{}, job.assigned_at.value_or(Time{}), job.start_time, Value{},
-                   std::int64_t(0), steps_to_column(job.steps));
+                   std::int64_t(0), steps_to_column(job.steps), isolation_column(job));
 }
 
 Statement attempt_ended(const BuildState& build, const EndedAttempt& ended, Time now) {
@@ -175,7 +179,7 @@ Statement attempt_ended(const BuildState& build, const EndedAttempt& ended, Time
   return statement(upsert_attempt, ended.attempt, job.id, build.id, std::int64_t(ended.number), ended.fence, job.pool,
                    job.runner_id, to_string(ended.outcome), to_string(ended.reason), ended.detail,
                    ended.exit_code.transform([](int c) { return std::int64_t(c); }), job.assigned_at.value_or(Time{}),
-                   job.start_time, now, ended.log_bytes, steps_to_column(ended.steps));
+                   job.start_time, now, ended.log_bytes, steps_to_column(ended.steps), isolation_column(job));
 }
 
 json::value instant(std::optional<Time> t) { return t ? json::value(to_rfc3339(*t)) : json::value(nullptr); }

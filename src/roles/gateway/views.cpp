@@ -13,6 +13,8 @@ json::value or_null(const std::optional<T>& v) {
 }
 json::value reason_view(Reason reason) { return reason == Reason::none ? json::value(nullptr) : json::value(to_string(reason)); }
 
+json::value isolation_view(std::optional<Isolation> isolation) { return isolation ? json::value(to_string(*isolation)) : json::value(nullptr); }
+
 json::array steps_view(const std::vector<StepState>& steps) {
   json::array out;
   for (auto& s : steps)
@@ -45,7 +47,8 @@ json::object job_view(const JobState& job, const WhyWaits& why) {
           {"detail", or_null(job.detail)},
           {"waiting_for", reason == why.end() ? json::value(nullptr) : json::value(reason->second)},
           {"image", job.spec->image},
-          {"isolation", job.spec->isolation},
+          {"isolation", isolation_view(job.isolation)},
+          {"isolation_asked", isolation_view(job.spec->isolation)},
           {"allow_failure", job.spec->allow_failure},
           {"runner_id", or_null(job.runner_id)},
           {"log_path", job.attempt_id.is_nil() ? json::value(nullptr) : json::value("/jobs/" + job.id.str() + "/logs")},

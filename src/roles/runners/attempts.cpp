@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ranges>
 
+#include "domain/scheduling/pools.h"
+#include "roles/common/pools.h"
 #include "roles/common/projects.h"
 
 namespace mayfly {
@@ -42,6 +44,7 @@ Env ci_environment(const BuildRecord& record, const JobState& job, const Project
       {"CI_REPO_URL", without_credentials(project.repo_url)},
       {"CI_PROJECT", project.name},
       {"CI_API_URL", std::string(api_url)},
+      {"CI_ISOLATION", job.isolation ? std::string(to_string(*job.isolation)) : std::string{}},
   };
 }
 
@@ -152,18 +155,36 @@ Task<Result<RunnerJob>> Attempts::runner_job(const BuildRecord& record, const Jo
   co_return out;
 }
 
+/// A sentence if the runner of a started attempt says less of its isolation than the job asks for and its pool promises.
+Task<Result<std::string>> Attempts::weaker_than_promised(const BuildRecord& record, const JobState& job) {
+  scheduling::Shape shape;
+  shape.isolation = job.spec->isolation;
+  shape.fork = record.state.event.fork;
+  CO_TRY_ASSIGN(auto pool, co_await stored_pool(db_, job.pool));
+  auto promised = pool ? scheduling::isolation_in(*pool, shape) : shape.isolation;
+  if (pool && !promised) co_return "pool " + job.pool + " offers no isolation as strong as the job needs";
+  if (!promised || at_least(job.isolation.value_or(Isolation::sandbox), *promised)) co_return std::string{};
+  auto said = job.isolation ? std::string(to_string(*job.isolation)) : "an isolation it does not know";
+  co_return "its runner runs under " + said + ", and the job was promised " + std::string(to_string(*promised));
+}
+
 Task<Result<StartAnswer>> Attempts::start(AttemptId attempt, StartRequest request) {
   auto key = co_await key_of(attempt);
   if (!key && key.error().code == Errc::not_found) co_return not_yours("there is no such attempt");
   if (!key) co_return std::unexpected(key.error());
   if (!identity_.is_boot_token(request.boot_token, attempt, key->fence)) co_return not_yours("this is not the attempt's boot token");
-  auto started = co_await builds_.change(key->build, Start{key->job, key->fence, request.runner_id});
+  auto started = co_await builds_.change(key->build, Start{key->job, key->fence, request.runner_id, request.isolation});
   if (!started && started.error().code == Errc::fenced) co_return fail(Errc::conflict, started.error().message);
   if (!started) co_return std::unexpected(started.error());
   co_await seen(*key);
   CO_TRY_ASSIGN(auto record, co_await builds_.get(key->build));
   auto* job = find_job(record->state, key->job);
   if (!job || job->fence != key->fence || job->status != JobStatus::running) co_return fail(Errc::conflict, "the attempt is over");
+  CO_TRY_ASSIGN(auto too_weak, co_await weaker_than_promised(*record, *job));
+  if (!too_weak.empty()) {
+    CO_TRY(co_await builds_.change(key->build, Lose{key->job, key->fence, Reason::isolation, too_weak}));
+    co_return fail(Errc::conflict, too_weak);
+  }
   auto work = co_await runner_job(*record, *job);
   if (!work && (work.error().code == Errc::unavailable || work.error().code == Errc::timeout)) co_return std::unexpected(work.error());
   if (!work) {

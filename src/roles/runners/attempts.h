@@ -78,6 +78,7 @@ class Attempts final {
   Task<Result<Current>> current(AttemptKey key);
   Task<Result<LogsAnswer>> append(const Current& now, std::string frames);
   Task<Result<RunnerJob>> runner_job(const BuildRecord& record, const JobState& job);
+  Task<Result<std::string>> weaker_than_promised(const BuildRecord& record, const JobState& job);
   Task<Result<std::vector<NeededJob>>> needs_of(const BuildRecord& record, const JobState& job);
   Task<void> seen(AttemptKey key);
   void forget_silent();

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "domain/scheduling/pools.h"
 #include "roles/common/pools.h"
 #include "roles/runners/attempts.h"
 
@@ -21,12 +22,19 @@ const JobState* job_of_attempt(const BuildState& build, AttemptId attempt) {
 
 bool is_active(const JobState& job) { return job.status == JobStatus::assigned || job.status == JobStatus::running; }
 
-RunnerSpec runner_spec(const JobState& job, const RunnerIdentity& identity, const std::string& api_url) {
+scheduling::Shape isolation_asked(const BuildState& build, const JobState& job) {
+  scheduling::Shape shape;
+  shape.isolation = job.spec->isolation;
+  shape.fork = build.event.fork;
+  return shape;
+}
+
+RunnerSpec runner_spec(const JobState& job, Isolation isolation, const RunnerIdentity& identity, const std::string& api_url) {
   auto& spec = *job.spec;
   return {.attempt = job.attempt_id, .fence = job.fence, .boot_token = identity.boot_token(job.attempt_id, job.fence),
           .api_url = api_url, .image = spec.image, .cpu_milli = spec.cpu_milli, .memory_bytes = spec.memory_bytes,
           .disk_bytes = spec.disk_bytes, .pids = default_pids, .network = spec.network, .timeout = spec.timeout,
-          .isolation = spec.isolation, .services = spec.services};
+          .isolation = std::string(to_string(isolation)), .services = spec.services};
 }
 
 }  // namespace
@@ -154,7 +162,14 @@ Task<Result<void>> PoolKeeper::try_start(BuildId build, AttemptId attempt) {
   CO_TRY_ASSIGN(auto record, co_await builds_.get(build));
   auto* job = job_of_attempt(record->state, attempt);
   if (!job || job->status != JobStatus::assigned) co_return Result<void>{};
-  auto started = co_await executor_.start(runner_spec(*job, identity_, options_.api_url));
+  AttemptKey key{attempt, job->id, build, job->fence, job->pool};
+  auto isolation = scheduling::isolation_in(options_.pool, isolation_asked(record->state, *job));
+  if (!isolation) {
+    // Placed while the pool was another: the scheduler knows by now.
+    co_await lose(key, Reason::isolation, "pool " + options_.pool.name + " offers no isolation as strong as the job needs");
+    co_return Result<void>{};
+  }
+  auto started = co_await executor_.start(runner_spec(*job, *isolation, identity_, options_.api_url));
   if (started || started.error().code == Errc::conflict) {
     started_.insert(attempt);
     co_return Result<void>{};
@@ -164,7 +179,7 @@ Task<Result<void>> PoolKeeper::try_start(BuildId build, AttemptId attempt) {
     co_return std::unexpected(started.error());
   }
   auto reason = started.error().code == Errc::not_found ? Reason::image_pull : Reason::start_deadline;
-  co_await lose({attempt, job->id, build, job->fence, job->pool}, reason, started.error().message);
+  co_await lose(std::move(key), reason, started.error().message);
   co_return Result<void>{};
 }
 

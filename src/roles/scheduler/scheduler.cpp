@@ -21,7 +21,7 @@ constexpr Duration storage_retry = std::chrono::seconds(1);
 scheduling::QueuedJob queued_job(const BuildRecord& record, const JobState& job) {
   auto& spec = *job.spec;
   scheduling::QueuedJob out{.job = job.id, .build = record.header.id, .project = record.header.project, .organization = record.header.organization};
-  out.shape = {.cpu_milli = spec.cpu_milli, .memory_bytes = spec.memory_bytes, .labels = spec.runs_on, .isolation = spec.isolation};
+  out.shape = {.cpu_milli = spec.cpu_milli, .memory_bytes = spec.memory_bytes, .labels = spec.runs_on, .isolation = spec.isolation, .fork = record.state.event.fork};
   out.priority = spec.priority;
   out.queued_at = job.queued_at.value_or(record.state.created_at);
   out.not_before = job.not_before;

@@ -30,7 +30,7 @@ struct SandboxSpec {
   std::int64_t memory_bytes = 0; // 0: no limit; so for the other three
   std::int64_t disk_bytes = 0;
   std::int64_t pids = 0;
-  std::string isolation = "sandbox";
+  std::string isolation = "sandbox";   // what the job runs under; a launcher that cannot give it fails
   std::vector<ServiceSpec> services = {};   // in the job's own network
   std::string attempt_dir;       // exists, mode 0700, ours alone; whatever the sandbox keeps on the host lives below it
   std::string cache_dir = {};    // unpacked images, disk templates, for all attempts; empty: `sandbox` beside attempt_dir's parent

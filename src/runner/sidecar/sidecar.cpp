@@ -65,6 +65,7 @@ Task<SidecarEnd> Sidecar::run_attempt() {
   StartRequest request;
   request.boot_token = std::exchange(spec_.runner.boot_token, {});
   request.runner_id = spec_.runner_id;
+  request.isolation = isolation_from(spec_.sandbox.isolation);
   auto answer = co_await api_.start(std::move(request));
   if (!answer) {
     auto& error = answer.error();
