@@ -1,6 +1,7 @@
 #include "adapters/sandbox/tools.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
@@ -19,15 +21,49 @@ extern char** environ;
 namespace mayfly {
 namespace {
 
-std::string read_all(int fd) {
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR);) {
-    if (n > 0) text.append(buffer, std::size_t(n));
-    if (text.size() > max_tool_output_bytes) text.erase(0, text.size() - max_tool_output_bytes);
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  for (auto& text : texts) out.push_back(const_cast<char*>(text.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+/// In a process group of its own, so that it can be ended with its children.
+Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& arguments, const ToolOptions& options, int output) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, output, 1);
+  posix_spawn_file_actions_adddup2(&actions, output, 2);
+  if (!options.directory.empty()) posix_spawn_file_actions_addchdir_np(&actions, options.directory.c_str());
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  pid_t pid = -1;
+  auto environment = pointers(options.environment);
+  int error = posix_spawn(&pid, program.c_str(), &actions, &attributes, pointers(arguments).data(), options.environment.empty() ? environ : environment.data());
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) return fail(Errc::unavailable, "sandbox: cannot start " + program + ": " + std::strerror(error));
+  return pid;
+}
+
+/// Reads to the end of its output, unless it is to be stopped.
+Result<void> watch(int fd, const ToolOptions& options, std::string& output) {
+  bool interested = options.look || options.stop.stop_possible();
+  for (;;) {
+    pollfd polled{fd, POLLIN, 0};
+    int n = poll(&polled, 1, interested ? tool_look_interval_ms : -1);
+    if (options.stop.stop_requested()) return fail(Errc::canceled, "sandbox: stopped");
+    if (options.look) TRY(options.look());
+    if (n <= 0) continue;
+    char buffer[4096];
+    auto got = read(fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return {};
+    output.append(buffer, std::size_t(got));
+    if (output.size() > max_tool_output_bytes) output.erase(0, output.size() - max_tool_output_bytes);
   }
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
 }
 
 }  // namespace
@@ -55,31 +91,28 @@ std::string find_program(const std::string& name) {
 }
 
 Result<void> run_tool(const std::vector<std::string>& arguments) {
+  TRY(run_tool(arguments, ToolOptions{}));
+  return {};
+}
+
+Result<std::string> run_tool(const std::vector<std::string>& arguments, const ToolOptions& options) {
   auto program = find_program(arguments.at(0));
   if (program.empty())
     return fail(Errc::unsupported, "sandbox: the program '" + arguments[0] + "' is not installed", "run scripts/install-deps");
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail(Errc::unavailable, std::string("sandbox: no pipe: ") + std::strerror(errno));
   UniqueFd readable(ends[0]), writable(ends[1]);
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, writable.get(), 1);
-  posix_spawn_file_actions_adddup2(&actions, writable.get(), 2);
-  std::vector<char*> argv;
-  for (auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  pid_t pid = -1;
-  int error = posix_spawn(&pid, program.c_str(), &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return fail(Errc::unavailable, "sandbox: cannot start " + program + ": " + std::strerror(error));
-
+  auto pid = spawn(program, arguments, options, writable.get());
+  if (!pid) return std::unexpected(pid.error());
   writable.reset();
-  auto output = read_all(readable.get());
+  std::string output;
+  auto watched = watch(readable.get(), options, output);
+  if (!watched) kill(-*pid, SIGKILL);
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  while (waitpid(*pid, &status, 0) < 0 && errno == EINTR) {}
+  if (!watched) return std::unexpected(watched.error());
+  while (!output.empty() && output.back() == '\n') output.pop_back();
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return output;
   return fail(Errc::unavailable, "sandbox: " + arguments[0] + " failed: " + output);
 }
 

@@ -1,16 +1,12 @@
 #include "runner/sandbox/image.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 
-#include "adapters/sandbox/unique_fd.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "adapters/sandbox/tools.h"
@@ -90,45 +86,12 @@ Result<std::string> archive_key(const ImageRef& image) {
   return "archive-" + to_hex(sha256(identity));
 }
 
-/// One unpacker of a digest at a time; others wait here, and find its work done.
-Result<UniqueFd> lock(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
-  if (!fd) return failed("open " + path);
-  while (flock(fd.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return failed("lock " + path);
-  return fd;
-}
-
-Result<void> unpack(const ImageRef& image, const std::string& partial, const std::string& root) {
+/// skopeo follows indexes to this machine's platform and checks every digest on the way.
+Result<void> copy_to(const ImageRef& image, const std::string& layout) {
   auto source = (image.kind == ImageRef::Kind::oci_layout ? "oci:" : "oci-archive:") + image.path + (image.tag.empty() ? "" : ":" + image.tag);
-  auto layout = partial + "/layout:image";
-  // skopeo follows indexes to this machine's platform and checks every digest on the way.
-  if (auto copied = run_tool({"skopeo", "copy", "--quiet", "--insecure-policy", source, "oci:" + layout}); !copied)
-    return fail(copied.error().code == Errc::unsupported ? Errc::unsupported : Errc::corrupt, copied.error().message, copied.error().hint);
-  std::vector<std::string> unpacking = {"umoci", "unpack", "--image", layout, partial + "/bundle"};
-  if (geteuid() != 0) unpacking.insert(unpacking.begin() + 2, "--rootless");
-  TRY(run_tool(unpacking));
-  UniqueFd unpacked(open((partial + "/bundle/rootfs").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Its name is the promise that it is whole, also after a power cut.
-  if (!unpacked || syncfs(unpacked.get()) != 0) return failed("sync " + partial);
-  if (rename((partial + "/bundle/rootfs").c_str(), root.c_str()) != 0) return failed("rename to " + root);
-  return {};
-}
-
-Result<std::string> unpacked_root(const ImageRef& image, const std::string& cache_dir) {
-  TRY_ASSIGN(auto key, image.kind == ImageRef::Kind::oci_layout ? layout_digest(image) : archive_key(image));
-  auto images = cache_dir + "/images", root = images + "/" + key, partial = images + "/partial-" + key;
-  if (access(root.c_str(), F_OK) == 0) return root;
-  std::error_code ec;
-  fs::create_directories(images, ec);
-  TRY_ASSIGN(auto locked, lock(images + "/lock-" + key));
-  if (access(root.c_str(), F_OK) == 0) return root;
-  fs::remove_all(partial, ec);  // of one that was killed
-  if (mkdir(partial.c_str(), 0700) != 0) return failed("make " + partial);
-  auto unpacked = unpack(image, partial, root);
-  fs::remove_all(partial, ec);
-  if (!unpacked) return std::unexpected(unpacked.error());
-  return root;
+  auto copied = run_tool({"skopeo", "copy", "--quiet", "--insecure-policy", source, "oci:" + layout + ":image"});
+  if (copied) return {};
+  return fail(copied.error().code == Errc::unsupported ? Errc::unsupported : Errc::corrupt, copied.error().message, copied.error().hint);
 }
 
 }  // namespace
@@ -144,10 +107,11 @@ Result<ImageRef> resolve_image(const std::string& image, const std::vector<std::
   return ImageRef{ImageRef::Kind::directory, real, ""};
 }
 
-Result<std::string> image_root(const ImageRef& image, const std::string& cache_dir) {
-  if (image.kind == ImageRef::Kind::host) return "";
-  if (image.kind == ImageRef::Kind::directory) return image.path;
-  return unpacked_root(image, cache_dir);
+Result<Image> open_image(const ImageRef& image, ImageStore& store) {
+  if (image.kind == ImageRef::Kind::host) return Image{};
+  if (image.kind == ImageRef::Kind::directory) return Image{.root = image.path};
+  TRY_ASSIGN(auto key, image.kind == ImageRef::Kind::oci_layout ? layout_digest(image) : archive_key(image));
+  return store.get(key, [&](const std::string& layout) { return copy_to(image, layout); });
 }
 
 }  // namespace mayfly

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runner/sandbox/image_store.h"
 
 namespace mayfly {
 
@@ -23,8 +24,8 @@ struct ImageRef {
 /// Errc::not_found: allowed, but there is nothing.
 Result<ImageRef> resolve_image(const std::string& image, const std::vector<std::string>& allowed);
 
-/// The root directory of the image; empty for the host. Blocks while it is unpacked, by us or by another process.
-/// Errc::not_found: no such tag. Errc::corrupt: what is stored is not what its digests say. Half an image is never returned.
-Result<std::string> image_root(const ImageRef& image, const std::string& cache_dir);
+/// The image, for as long as the answer is held. Blocks while it is unpacked, by us or by another process.
+/// Errc::not_found: no such tag. Errc::corrupt: what is stored is not what its digests say. Else as ImageStore::get.
+Result<Image> open_image(const ImageRef& image, ImageStore& store);
 
 }  // namespace mayfly

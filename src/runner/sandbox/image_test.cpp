@@ -51,6 +51,12 @@ class Image : public SandboxTest {
     return spec;
   }
 
+  Result<std::string> root_of(const ImageRef& ref) {
+    ImageStore store(data_.file("sandbox"), {});
+    TRY_ASSIGN(auto image, open_image(ref, store));
+    return image.root;
+  }
+
   Error refusal(const SandboxSpec& spec) {
     auto job = try_start(spec, "true");
     return job ? Error{Errc::internal, "it was started", ""} : job.error();
@@ -90,7 +96,7 @@ TEST_F(Image, IsUnpackedOnceHoweverManyWantIt) {
   std::vector<Result<std::string>> roots(6, fail(Errc::internal, "not run"));
   {
     std::vector<std::jthread> threads;
-    for (auto& root : roots) threads.emplace_back([&] { root = image_root(*ref, data_.file("sandbox")); });
+    for (auto& root : roots) threads.emplace_back([&] { root = root_of(*ref); });
   }
   for (auto& root : roots) {
     ASSERT_TRUE(root) << root.error().message;
@@ -98,7 +104,7 @@ TEST_F(Image, IsUnpackedOnceHoweverManyWantIt) {
   }
   struct stat first, again;
   ASSERT_EQ(stat(roots[0]->c_str(), &first), 0);
-  ASSERT_EQ(stat(image_root(*ref, data_.file("sandbox"))->c_str(), &again), 0);
+  ASSERT_EQ(stat(root_of(*ref)->c_str(), &again), 0);
   EXPECT_EQ(first.st_ino, again.st_ino);
 }
 
@@ -106,7 +112,7 @@ TEST_F(Image, HalfUnpackedIsNeverUsed) {
   auto layout = make_layout({"one"});
   auto ref = *resolve_image("oci:" + layout, {images_});
   auto cache = data_.file("sandbox");
-  auto root = *image_root(ref, cache);
+  auto root = *root_of(ref);
   auto key = fs::path(root).filename().string();
   fs::remove_all(root);
   // As it is left by an unpacker that was killed.

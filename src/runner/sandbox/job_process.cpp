@@ -21,7 +21,7 @@
 namespace mayfly {
 namespace {
 
-enum class Stage : int { cgroup, user_namespace, network, mount, identity, descriptors, exec };
+enum class Stage : int { cgroup, user_namespace, join, network, mount, identity, descriptors, exec };
 
 struct Failure {
   Stage stage;
@@ -78,7 +78,16 @@ void map_to_root(const Layout& layout) {
   if (!ok || write(layout.mapped_fd, "y", 1) != 1) give_up(layout, Stage::user_namespace);
 }
 
+/// A service stands beside its job: in the same network, and without root in the same user namespace, which owns it.
+void join(const Layout& layout) {
+  auto& job = layout.job;
+  if (job.join_user_namespace >= 0 && setns(job.join_user_namespace, CLONE_NEWUSER) != 0) give_up(layout, Stage::join);
+  if (job.join_network >= 0 && setns(job.join_network, CLONE_NEWNET) != 0) give_up(layout, Stage::join);
+  if (job.join_user_namespace >= 0 && unshare(CLONE_NEWNS) != 0) give_up(layout, Stage::join);
+}
+
 void set_up_network(const Layout& layout) {
+  if (layout.job.low_ports) write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
   for (auto& request : layout.job.network_setup)
     if ((errno = send_netlink(request)) != 0) give_up(layout, Stage::network);
 }
@@ -113,6 +122,7 @@ void arrange_descriptors(const Layout& layout) {
   restore_signals();
   enter_cgroups(layout);
   map_to_root(layout);
+  join(layout);
   set_up_network(layout);
   make_mounts(layout);
   // One byte, not zero: zero still feeds a core_pattern that is a pipe to a program of the host's root.
@@ -132,6 +142,7 @@ std::string describe(const JobProcess& job, const Failure& failure) {
   switch (failure.stage) {
     case Stage::cgroup: return "enter its cgroup";
     case Stage::user_namespace: return "make a user namespace";
+    case Stage::join: return "join the job's network";
     case Stage::network: return "set up its network (does this kernel have nf_tables?)";
     case Stage::mount: {
       auto& step = job.mounts.at(std::size_t(failure.index));
@@ -157,7 +168,7 @@ Result<SpawnedJob> spawn_job(const JobProcess& job) {
   std::snprintf(layout.gid_map, sizeof layout.gid_map, "0 %u 1", getgid());
   for (auto& argument : job.arguments) layout.arguments.push_back(const_cast<char*>(argument.c_str()));
   layout.arguments.push_back(nullptr);
-  std::uint64_t namespaces = CLONE_NEWNS;
+  std::uint64_t namespaces = job.join_user_namespace >= 0 ? 0 : CLONE_NEWNS;
   if (job.own_user_namespace) namespaces |= CLONE_NEWUSER;
   if (job.own_network) namespaces |= CLONE_NEWNET;
 

@@ -33,6 +33,9 @@ struct JobProcess {
   std::vector<int> cgroup_tasks;       // v1 `tasks` files to enter
   bool own_user_namespace = false;     // unprivileged: become root of a namespace that maps nobody but us
   bool own_network = false;            // a new network namespace
+  int join_user_namespace = -1;        // instead of an own one: the namespace file of another job process; so the next
+  int join_network = -1;
+  bool low_ports = false;              // ports below 1024 of that network are free to all
   std::vector<NetlinkRequest> network_setup;  // sent to the kernel in it
   std::vector<MountStep> mounts;       // in a mount namespace of its own
   std::optional<Identity> become;      // after the mounts; no groups besides

@@ -16,6 +16,7 @@
 #include "async/scope.h"
 #include "base/log.h"
 #include "runner/sandbox/preparation.h"
+#include "runner/sandbox/services.h"
 #include "runner/sandbox/uplink.h"
 
 namespace mayfly {
@@ -67,6 +68,7 @@ class LinuxSandbox final : public Sandbox {
 
   ~LinuxSandbox() override {
     kill();
+    services_.reset();
     reap(0);
     if (!parts_.cgroup->remove()) log_error("a job's cgroup could not be removed: something in it does not die", {{"disk", parts_.disk->path()}});
   }
@@ -75,6 +77,17 @@ class LinuxSandbox final : public Sandbox {
     TRY_ASSIGN(auto uplink, Uplink::start(job_.pid));
     uplink_.emplace(std::move(uplink));
     return {};
+  }
+
+  void add_services(SandboxSpec spec, Defences defences) { services_.emplace(loop_, std::move(spec), defences, parts_, job_.pid); }
+
+  Task<std::optional<ServiceFailure>> start_services() override {
+    if (services_) co_return co_await services_->start();
+    co_return std::nullopt;
+  }
+  Task<std::optional<ServiceFailure>> service_ended() override {
+    if (services_) co_return co_await services_->ended();
+    co_return std::nullopt;
   }
 
   const SandboxPaths& paths() const override { return paths_; }
@@ -94,6 +107,7 @@ class LinuxSandbox final : public Sandbox {
       co_await ended_.async_wait(asio::posix::stream_descriptor::wait_read, asio::redirect_error(asio::use_awaitable, ignored));
       co_await throw_if_canceled();
     }
+    if (services_) services_->kill();
     if (auto failure = read_failure(parts_.process, job_.failure.get())) co_return std::unexpected(*failure);
     co_return SandboxExit{*exit_code_, read_detail()};
   }
@@ -132,6 +146,7 @@ class LinuxSandbox final : public Sandbox {
   SandboxParts parts_;
   SpawnedJob job_;
   std::optional<Uplink> uplink_;
+  std::optional<Services> services_;
   Loop loop_;
   DiskWatch disk_watch_;
   asio::posix::stream_descriptor ended_;
@@ -150,6 +165,7 @@ Task<Result<std::unique_ptr<Sandbox>>> launch_sandbox_with(Loop loop, SandboxSpe
   auto job = spawn_job(parts->process);
   if (!job) co_return std::unexpected(job.error());
   auto sandbox = std::make_unique<LinuxSandbox>(std::move(loop), std::move(*parts), std::move(*job));
+  if (!spec.services.empty()) sandbox->add_services(spec, defences);
   if (spec.network && defences.network_namespace) CO_TRY(sandbox->connect());
   co_return sandbox;
 }

@@ -113,6 +113,7 @@ class Composer final {
     TRY(own(upper_));
     for (auto& entry : always) TRY(make(upper_ + "/" + entry.path, entry.mode, entry.owned_by_job));
     TRY(make_writable());
+    for (auto& path : request_.writable) TRY(make_own(path));
     files_ = upper_;
     TRY(overlay(lower_, upper_, "image", root_));
     return {};
@@ -172,6 +173,22 @@ class Composer final {
     return {};
   }
 
+  /// A directory of the image, or one that is not there yet, as the job's own. Nothing where a symlink or a file is on the way.
+  Result<void> make_own(const std::string& path) {
+    for (auto slash = path.find('/');; slash = path.find('/', slash + 1)) {
+      auto part = path.substr(0, slash);
+      struct stat st;
+      auto mode = lower_directory(part);
+      if (!mode && fstatat(lower_fd_.get(), part.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return {};
+      auto upper = upper_ + "/" + part;
+      bool last = slash == std::string::npos;
+      bool there = lstat(upper.c_str(), &st) == 0;
+      if (there && !S_ISDIR(st.st_mode)) return {};
+      if (!there) TRY(make(upper, mode.value_or(0755), false));
+      if (last) return own(upper);
+    }
+  }
+
   /// A whiteout: the overlay shows nothing where it lies, whatever is or comes below.
   Result<void> hide(const std::string& path) {
     struct stat st;
@@ -202,8 +219,10 @@ class Composer final {
     auto uid = std::to_string(uid_inside), user = std::string(job_user);
     TRY(write("etc/passwd", user + ":x:" + uid + ":" + uid + ":Mayfly job:" + job_home + ":/bin/sh\n" + accounts("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")));
     TRY(write("etc/group", user + ":x:" + uid + ":\n" + accounts("etc/group", "root:x:0:\n")));
-    TRY(write("etc/hosts", "127.0.0.1 localhost " + user + "\n::1 localhost\n"));
-    TRY(write("etc/hostname", user + "\n"));
+    std::string beside;
+    for (auto& name : request_.beside) beside += " " + name;
+    TRY(write("etc/hosts", "127.0.0.1 localhost " + request_.host_name + beside + "\n::1 localhost\n"));
+    TRY(write("etc/hostname", request_.host_name + "\n"));
     TRY(write("etc/resolv.conf", request_.resolv_conf));
     TRY(write(std::string(job_init).substr(1), ""));
     return {};

@@ -24,6 +24,9 @@ struct RootRequest {
   std::string resolv_conf;
   std::vector<std::string> hidden;  // absolute host paths never to show, even below a directory that is shown; outer ones first
   Identity owner;                   // of what the job may write
+  std::string host_name = job_user;
+  std::vector<std::string> beside = {};    // names of who shares the network: each is 127.0.0.1
+  std::vector<std::string> writable = {};  // directories of the image besides, relative, no ".."
   bool privileged = true;           // false: composed in a user namespace, where chown is impossible and needless
 };
 
