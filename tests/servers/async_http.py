@@ -20,7 +20,8 @@ class Client:
         self.turn = asyncio.Semaphore(width)
 
     async def _connect(self):
-        return await asyncio.wait_for(asyncio.open_connection(self.host, self.port, ssl=self.tls, limit=MAX_LINE), SECONDS)
+        async with asyncio.timeout(SECONDS):
+            return await asyncio.open_connection(self.host, self.port, ssl=self.tls, limit=MAX_LINE)
 
     def _head(self, method, path, data, kind, headers):
         return (f"{method} {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAccept: application/json\r\nContent-Length: {len(data)}\r\nContent-Type: {kind}\r\n"
@@ -39,8 +40,9 @@ class Client:
                     raise Broken(f"{self.host}:{self.port}: {why}") from why
                 try:
                     writer.write(head)
-                    status, fields = await asyncio.wait_for(read_head(reader), SECONDS)
-                    said = await asyncio.wait_for(read_body(reader, fields), SECONDS)
+                    async with asyncio.timeout(SECONDS):  # unlike wait_for it never loses a cancellation
+                        status, fields = await read_head(reader)
+                        said = await read_body(reader, fields)
                 except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, Broken) as why:
                     writer.close()
                     if kept and not isinstance(why, asyncio.TimeoutError):
@@ -63,7 +65,8 @@ class Client:
         reader, writer = await self._connect()
         try:
             writer.write(self._head("GET", path, b"", "application/json", self.headers))
-            status, fields = await asyncio.wait_for(read_head(reader), SECONDS)
+            async with asyncio.timeout(SECONDS):
+                status, fields = await read_head(reader)
             yield status, read_lines(reader, fields)
         finally:
             writer.close()

@@ -117,12 +117,12 @@ class KubeNode(Parts):
     def recover(self):
         self.network.join(self.name)
         save_sysctls(self.state)
-        space = self.network.namespace(self.member)
         subprocess.run(self.network.inside(self.member, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"), check=True)
-        if not ip("-n", space, "link", "show", BRIDGE, check=False):
-            ip("-n", space, "link", "add", BRIDGE, "type", "bridge")
-            ip("-n", space, "addr", "add", f"{self.network.pods[1]}/24", "dev", BRIDGE)
-            ip("-n", space, "link", "set", BRIDGE, "up")
+        inside = functools.partial(self.network.ip, self.member)
+        if not inside("link", "show", BRIDGE, check=False):
+            inside("link", "add", BRIDGE, "type", "bridge")
+            inside("addr", "add", f"{self.network.pods[1]}/24", "dev", BRIDGE)
+            inside("link", "set", BRIDGE, "up")
         ip("route", "replace", self.network.pods, "via", self.network.address(self.member))
         make_cgroup(self.cgroup())
 

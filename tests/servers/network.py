@@ -2,8 +2,9 @@
 
 A state directory has one, numbered: a bridge `mfN` of this machine at 10.213.N.1, and on it each namespace with an address of its own. What
 listens at 10.213.N.1 (a gateway, a registry) is reached from all of them, and from nowhere else. Sockets lie in /run/mayfly-N, since a socket's
-path is short. The kernel keeps all of that when its maker is killed, so it is found again by number and removed by `leave`, also by the next
-network that is made once the state directory is gone.
+path is short; so do the mounts that keep the namespaces, since those of `ip netns` are shared, and any program that takes a mount namespace apart
+may take them along. The kernel keeps all of that when its maker is killed, so it is found again by number and removed by `leave`, also by the
+next network that is made once the state directory is gone.
 """
 import ipaddress
 import json
@@ -18,16 +19,19 @@ from installs import Failed, Unavailable, locked
 from processes import children_of, send, started_at, wait_for
 
 NUMBERS = range(64)
-NAMESPACES = pathlib.Path("/run/netns")
 HOSTS = {"docker": 2, "kubernetes": 3}  # the last byte of an address
 SECONDS_TO_DIE = 10
 
 
-def ip(*words, check=True):
-    done = subprocess.run(["ip", *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+def run_ip(command, check):
+    done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if check and done.returncode != 0:
-        raise Failed(f"`ip {' '.join(map(str, words))}`: {done.stdout.strip()}")
+        raise Failed(f"`{' '.join(map(str, command))}`: {done.stdout.strip()}")
     return done.returncode == 0
+
+
+def ip(*words, check=True):
+    return run_ip(["ip", *words], check)
 
 
 class Network:
@@ -70,11 +74,15 @@ class Network:
         return pathlib.Path(f"/run/mayfly-{self.number}")
 
     def namespace(self, member):
-        return f"mayfly-{self.number}-{member}"
+        """The mount that keeps it."""
+        return self.sockets / f"{member}.netns"
 
     def inside(self, member, *command):
         """The command, to be executed in a member's namespace by the process that starts it."""
-        return ["nsenter", f"--net={NAMESPACES / self.namespace(member)}", *map(str, command)]
+        return ["nsenter", f"--net={self.namespace(member)}", *map(str, command)]
+
+    def ip(self, member, *words, check=True):
+        return run_ip(self.inside(member, "ip", *words), check)
 
     # Coming and going.
 
@@ -96,7 +104,7 @@ class Network:
             known = self._read()
             if member not in known["members"]:
                 self._write(dict(known, members=[*known["members"], member]))
-            if member in HOSTS and not (NAMESPACES / self.namespace(member)).exists():
+            if member in HOSTS and not os.path.ismount(self.namespace(member)):
                 self._make_namespace(member)
 
     def leave(self, member):
@@ -145,14 +153,16 @@ class Network:
 
     def _make_namespace(self, member):
         space, outer = self.namespace(member), f"{self.bridge}-{member[:6]}"
-        if not ip("netns", "add", space, check=False):
-            raise Unavailable("needs network namespaces, and `ip netns add` is refused here")
+        space.touch()
+        if subprocess.run(["unshare", f"--net={space}", "true"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            raise Unavailable("needs network namespaces, and `unshare --net` is refused here")
+        ip("link", "del", outer, check=False)  # of a namespace that is no more
         ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
         ip("link", "set", outer, "master", self.bridge, "up")
-        ip("-n", space, "link", "set", "lo", "up")
-        ip("-n", space, "addr", "add", f"{self.address(member)}/24", "dev", "eth0")
-        ip("-n", space, "link", "set", "eth0", "up")
-        ip("-n", space, "route", "add", "default", "via", self.here)
+        self.ip(member, "link", "set", "lo", "up")
+        self.ip(member, "addr", "add", f"{self.address(member)}/24", "dev", "eth0")
+        self.ip(member, "link", "set", "eth0", "up")
+        self.ip(member, "route", "add", "default", "via", self.here)
 
 
 def sweep():
@@ -168,25 +178,34 @@ def sweep():
 
 
 def dismantle(number):
-    for space in NAMESPACES.glob(f"mayfly-{number}-*"):
-        empty_namespace(space.name)
-        ip("netns", "del", space.name, check=False)
-    ip("link", "del", f"mf{number}", check=False)
     sockets = pathlib.Path(f"/run/mayfly-{number}")
+    for space in sockets.glob("*.netns"):
+        empty_namespace(space)
+    ip("link", "del", f"mf{number}", check=False)
     unmount_below(sockets)
     shutil.rmtree(sockets, ignore_errors=True)
 
 
-def in_its_namespace(name):
-    """The processes that live in a network namespace."""
-    found = subprocess.run(["ip", "netns", "pids", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
-    return sorted(int(pid) for pid in found.split())
+def in_namespace(space):
+    """The processes that live in a network namespace, by the mount that keeps it."""
+    if not os.path.ismount(space):
+        return []
+    wanted, found = os.stat(space), []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                its = os.stat(f"/proc/{entry}/ns/net")
+            except OSError:
+                continue
+            if (its.st_dev, its.st_ino) == (wanted.st_dev, wanted.st_ino):
+                found.append(int(entry))
+    return sorted(found)
 
 
-def empty_namespace(name):
+def empty_namespace(space):
     """Kills what lives in it, with its descendants: a container's shim outlives its engine, and the container its shim."""
     for _ in range(3):  # what was being started meanwhile
-        family = [(pid, started_at(pid)) for pid in in_its_namespace(name)]
+        family = [(pid, started_at(pid)) for pid in in_namespace(space)]
         family = {entry for pid, start in family for entry in [(pid, start), *children_of(pid)] if entry[1]}
         if not family:
             return

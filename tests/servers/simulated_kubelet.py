@@ -308,7 +308,8 @@ class SimulatedKubelet:
         self.counts["running"] += 1
         deadline = pod["spec"].get("activeDeadlineSeconds")
         try:
-            code = await asyncio.wait_for(self._work(pod, course), deadline)
+            async with asyncio.timeout(deadline):
+                code = await self._work(pod, course)
         except asyncio.TimeoutError:
             await self._tell(pod, status(pod, "Failed", ended(137, "Error"), ended(0, "Completed"), reason="DeadlineExceeded", message="Pod was active on the node longer than the specified deadline"))
             return

@@ -80,7 +80,6 @@ class Containers(ServersStory):
         self.assertEqual(mounts_and_cgroups(number), [])
         self.assertFalse(pathlib.Path(f"/sys/class/net/mf{number}").exists())
         self.assertFalse(pathlib.Path(f"/run/mayfly-{number}").exists())
-        self.assertFalse(pathlib.Path(f"/run/netns/mayfly-{number}-docker").exists())
 
     def test_the_machine_keeps_its_own_firewall(self):
         rules = lambda: subprocess.run(["nft", "list", "ruleset"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout

@@ -16,7 +16,7 @@ from installs import Unavailable  # noqa: E402
 from kubenode import NODE, SYSCTLS, KubeNode  # noqa: E402
 from kubernetes import Kubernetes  # noqa: E402
 from kubernetes_api import resource  # noqa: E402
-from network import Network, in_its_namespace  # noqa: E402
+from network import Network, in_namespace  # noqa: E402
 from processes import started_at  # noqa: E402
 from registry import Registry  # noqa: E402
 from simulated_kubelet import TOLERATION, SimulatedKubelet  # noqa: E402
@@ -255,7 +255,7 @@ class RealNode(Cluster):
         self.assertNotIn(f"/run/mayfly-{number}/containerd", mounts)
         self.assertEqual(list(pathlib.Path("/sys/fs/cgroup").glob(f"**/mayfly-{number}-node")), [])
         self.assertEqual(sysctls(), self.before)
-        self.assertEqual(in_its_namespace(network.namespace("kubernetes")), sorted(self.cluster.pids()))
+        self.assertEqual(in_namespace(network.namespace("kubernetes")), sorted(self.cluster.pids()))
         self.node.start()  # the other stories go on
 
 
