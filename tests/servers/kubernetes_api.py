@@ -126,5 +126,5 @@ class Api:
             if condition(found):
                 return found
             if time.monotonic() > until:
-                raise AssertionError(f"{path} within {seconds} s: {json.dumps((found or {}).get("status", found))[:2000]}")
+                raise AssertionError(f"{path} within {seconds} s: {json.dumps(found and found.get('status'))[:2000]}")
             time.sleep(every)
