@@ -4,6 +4,7 @@
 
 #include "adapters/files/blobs.h"
 #include "adapters/kafka/bus.h"
+#include "adapters/kubernetes/executor.h"
 #include "adapters/memory/bus.h"
 #include "adapters/memory/cache.h"
 #include "adapters/postgres/postgres.h"
@@ -89,7 +90,8 @@ Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& c
   return a;
 }
 
-std::unique_ptr<Executor> make_executor(Adapters& adapters, const PoolConfig& pool) {
+Result<std::unique_ptr<Executor>> make_executor(Adapters& adapters, const PoolConfig& pool) {
+  if (pool.kubernetes) return make_kubernetes_executor(adapters.loop, adapters.clock, adapters.entropy, *pool.kubernetes);
   return make_sandbox_executor(adapters.loop, *adapters.offload,
                                {.data_dir = pool.data_dir, .runner_program = sibling("mayfly-runner"),
                                 .image_directories = pool.image_directories, .allowed_networks = pool.allowed_networks,

@@ -48,7 +48,7 @@ Result<std::unique_ptr<Adapters>> open_embedded(Loop loop, const std::string& da
 /// PostgreSQL, Kafka, Redis and S3 as configured; the directory keeps mirrors only.
 Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& config);
 
-/// What starts runners in a pool of this machine.
-std::unique_ptr<Executor> make_executor(Adapters& adapters, const PoolConfig& pool);
+/// What starts runners in a pool. Errc::invalid, Errc::not_found: its section cannot be meant here.
+Result<std::unique_ptr<Executor>> make_executor(Adapters& adapters, const PoolConfig& pool);
 
 }  // namespace mayfly

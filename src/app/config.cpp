@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "app/kubernetes_config.h"
 #include "domain/pipeline/suggest.h"
 #include "domain/pipeline/yaml.h"
 
@@ -100,7 +101,7 @@ constexpr Key keys[] = {
 
 constexpr std::string_view file_suffix = "_file";   // of a key whose value stands in a file, as secrets do
 constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "log_files",
-                                           "isolation_floor", "fork_isolation_floor"};
+                                           "isolation_floor", "fork_isolation_floor", "kubernetes"};
 
 const Key* find_key(std::string_view name) {
   auto at = std::ranges::find(keys, name, &Key::name);
@@ -219,6 +220,7 @@ class Reader {
       }
       PoolConfig pool;
       for (auto& [key, value] : item->entries) read_pool_value(pool, *key, *value);
+      if (pool.kubernetes) pool.kubernetes->pool = pool.name;
       bool known = std::ranges::find(config_.pools, pool.name, &PoolConfig::name) != config_.pools.end();
       if (known) wrong(*item, "there are two pools named '" + pool.name + "'");
       config_.pools.push_back(std::move(pool));
@@ -240,6 +242,7 @@ class Reader {
     else if (key.text == "labels") pool.labels = texts();
     else if (key.text == "images") pool.image_directories = texts();
     else if (key.text == "allow_networks") pool.allowed_networks = texts();
+    else if (key.text == "kubernetes") pool.kubernetes = read_kubernetes(value, [this](auto& at, auto message, auto hint) { wrong(at, std::move(message), std::move(hint)); });
     else wrong(key, "'" + key.text + "' is no key of a pool", suggestion(key.text, pool_keys));
   }
 
@@ -297,7 +300,7 @@ Result<void> check_config(const NodeConfig& config) {
   if (config.has("gateway")) need("owner_token", config.owner_token);
   if (config.has("runners") && config.pools.empty()) missing.emplace_back("pools");
   for (auto& pool : config.pools)
-    if (pool.data_dir.empty()) missing.emplace_back("pools: data_dir of '" + pool.name + "'");
+    if (pool.data_dir.empty() && !pool.kubernetes) missing.emplace_back("pools: data_dir of '" + pool.name + "'");
   if (missing.empty()) return {};
   std::string text = "not set:";
   for (auto& key : missing) text += " " + key + (&key == &missing.back() ? "" : ",");

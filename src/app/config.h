@@ -10,13 +10,14 @@
 #include <utility>
 #include <vector>
 
+#include "adapters/kubernetes/options.h"
 #include "base/result.h"
 #include "domain/pipeline/isolation.h"
 #include "roles/common/rate_table.h"
 
 namespace mayfly {
 
-/// A place on this machine where runners start.
+/// A place where runners start: this machine, or what a section names.
 struct PoolConfig {
   std::string name = "local";
   std::string data_dir = {};                         // of its runners; shared by all processes that keep this pool
@@ -27,6 +28,7 @@ struct PoolConfig {
   Isolation isolation_floor = Isolation::sandbox;    // no job runs under less
   Isolation fork_isolation_floor = Isolation::sandbox;   // nor, under less than this, one of a fork's build
   std::string log_files = {};                        // a folder where runners leave their logs for another shipper
+  std::optional<KubernetesOptions> kubernetes = {};  // runners are Jobs of this cluster
 };
 
 struct S3Config {

@@ -53,6 +53,48 @@ pools:
   EXPECT_THAT(config->pools[0].labels, ElementsAre("ssd", "arm"));
 }
 
+TEST(Configuration, APoolMayBeACluster) {
+  auto config = parse_config("mayfly.yaml", R"(
+pools:
+  - name: cluster
+    slots: 500
+    kubernetes:
+      kubeconfig: /etc/mayfly/kubeconfig
+      namespace: mayfly-runners
+      runner_image: registry.example/mayfly:1
+      runner_object: pod
+      node_selector: {disk: ssd}
+      tolerations: [{key: ci, operator: Exists, effect: NoSchedule}]
+      runtime_classes: {gvisor: gvisor, kata: kata-qemu}
+      runner_cpu: 300m
+      runner_memory: 1.5Gi
+      start_deadline: 5m
+      api_qps: 20
+)", nothing);
+  ASSERT_TRUE(config) << config.error().message;
+  auto& cluster = config->pools.at(0).kubernetes;
+  ASSERT_TRUE(cluster);
+  EXPECT_EQ(cluster->pool, "cluster");
+  EXPECT_EQ(cluster->name_space, "mayfly-runners");
+  EXPECT_EQ(cluster->runner_object, RunnerObject::pod);
+  EXPECT_EQ(cluster->node_selector, (std::map<std::string, std::string>{{"disk", "ssd"}}));
+  EXPECT_THAT(cluster->tolerations, ElementsAre(R"({"key":"ci","operator":"Exists","effect":"NoSchedule"})"));
+  EXPECT_EQ(cluster->runtime_classes.at("kata"), "kata-qemu");
+  EXPECT_EQ(cluster->runner_cpu_milli, 300);
+  EXPECT_EQ(cluster->runner_memory_bytes, std::int64_t(3) << 29);
+  EXPECT_EQ(cluster->start_deadline, std::chrono::minutes(5));
+  EXPECT_EQ(cluster->api_qps, 20);
+}
+
+TEST(Configuration, MistakesOfAClusterHaveTheirPlace) {
+  auto said = refusal("pools:\n  - name: c\n    kubernetes: {runner_imag: x, runner_memory: 1GB, runner_object: deployment, start_deadline: soon}\n");
+  EXPECT_THAT(said, HasSubstr("mayfly.yaml:3:18: 'runner_imag' is no key of kubernetes: did you mean 'runner_image'?"));
+  EXPECT_THAT(said, HasSubstr("kubernetes.runner_memory: an amount of memory like 512Mi or 2Gi, not '1GB'"));
+  EXPECT_THAT(said, HasSubstr("kubernetes.runner_object: job or pod, not 'deployment'"));
+  EXPECT_THAT(said, HasSubstr("kubernetes.start_deadline: a duration like 90s or 10m, not 'soon'"));
+  EXPECT_THAT(said, HasSubstr("kubernetes.runner_image is not set"));
+}
+
 TEST(Configuration, LimitsAreRatesOrNone) {
   auto config = parse_config("mayfly.yaml", "limits: {token: 50/s burst 500, organization: none}\n", having({{"MAYFLY_LIMITS_DELIVERIES", "60/min burst 5"}}));
   ASSERT_TRUE(config) << config.error().message;

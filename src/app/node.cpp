@@ -15,9 +15,26 @@ namespace {
 
 constexpr double memory_share = 0.8;               // of the machine's, for jobs
 constexpr Duration housekeeping_interval = std::chrono::minutes(1);
+constexpr std::int64_t default_cluster_slots = 100;
+constexpr std::int64_t cluster_cpu_per_slot = 4000;
+constexpr std::int64_t cluster_memory_per_slot = std::int64_t(8) << 30;
+constexpr Duration pool_retry = std::chrono::seconds(5);
 constexpr Duration storage_retry = std::chrono::seconds(1);
 
+/// What a cluster has, nobody but its own scheduler knows; slots are what bounds the pool.
+scheduling::PoolState state_of(const PoolConfig& pool, const KubernetesOptions& cluster) {
+  std::int64_t slots = pool.slots > 0 ? pool.slots : default_cluster_slots;
+  auto cpu = cluster.cpu_milli > 0 ? cluster.cpu_milli : slots * cluster_cpu_per_slot;
+  auto memory = cluster.memory_bytes > 0 ? cluster.memory_bytes : slots * cluster_memory_per_slot;
+  scheduling::PoolState out{.name = pool.name, .capacity = {cpu, memory, slots}, .labels = pool.labels, .isolations = {Isolation::runc},
+                            .floor = pool.isolation_floor, .fork_floor = pool.fork_isolation_floor};
+  for (auto& [word, runtime_class] : cluster.runtime_classes)
+    if (auto isolation = isolation_from(word); isolation && *isolation != Isolation::runc) out.isolations.push_back(*isolation);
+  return out;
+}
+
 scheduling::PoolState state_of(const PoolConfig& pool) {
+  if (pool.kubernetes) return state_of(pool, *pool.kubernetes);
   auto cores = std::max(1, int(std::thread::hardware_concurrency()));
   auto count = pool.slots > 0 ? pool.slots : cores;
   struct sysinfo info {};
@@ -111,8 +128,14 @@ Task<void> Node::schedule(Leadership leadership) {
 Task<void> Node::keep_pool(PoolConfig pool, Leadership leadership) {
   auto& a = *adapters_;
   auto executor = make_executor(a, pool);
-  PoolKeeper keeper(*a.db, *builds_, *executor, *a.bus, *a.cache, a.clock, *a.identity, a.loop,
-                    {.pool = state_of(pool), .api_url = options_.runner_url}, std::move(leadership));
+  while (!executor) {
+    log_error("a pool cannot be kept", {{"pool", pool.name}, {"error", executor.error().message}, {"hint", executor.error().hint}});
+    co_await sleep_for(a.clock, pool_retry);
+    executor = make_executor(a, pool);
+  }
+  auto deadline = pool.kubernetes ? pool.kubernetes->start_deadline : start_deadline;
+  PoolKeeper keeper(*a.db, *builds_, **executor, *a.bus, *a.cache, a.clock, *a.identity, a.loop,
+                    {.pool = state_of(pool), .api_url = options_.runner_url, .start_deadline = deadline}, std::move(leadership));
   co_await keeper.run();
 }
 

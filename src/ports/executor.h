@@ -43,6 +43,16 @@ struct RunnerStatus {
   std::string machine = {};  // where it runs, as RunnerSpec::avoid_machines names it; empty: not known, or there is but one
 };
 
+/// How a platform vouches for what runs on it: by tokens (JWT) that only a runner's own container has.
+struct TokenIssuer {
+  std::string issuer = {};
+  std::string jwks = {};              // its public keys, as it has them (RFC 7517)
+  std::string name_space = {};        // where runners live, and
+  std::string service_account = {};   // as whom
+
+  bool operator==(const TokenIssuer&) const = default;
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -62,6 +72,9 @@ class Executor {
 
   /// Called on the loop when a runner ends. Edges may be missed; list() is the level.
   virtual void on_end(std::function<void(RunnerStatus)> callback) = 0;
+
+  /// Nothing where runners are born with a boot token instead. Errc::unavailable: try another time.
+  virtual Task<Result<std::optional<TokenIssuer>>> issuer() { co_return std::nullopt; }
 
   /// Removes what an ended runner left on the machine. Absent is success.
   virtual Task<Result<void>> forget(AttemptId attempt) = 0;

@@ -297,10 +297,23 @@ alter table jobs add column isolation text not null default '';
 alter table attempts add column isolation text not null default '';
 )sql";
 
+// How platforms vouch for their runners (roles/runners/token_issuers.h).
+constexpr std::string_view pod_identities = R"sql(
+create table pod_identities (
+  pool text primary key,
+  issuer text not null,
+  jwks text not null,
+  name_space text not null,
+  service_account text not null,
+  updated_at bigint not null
+);
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& schema() {
-  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}, {4, "objects", objects}, {5, "isolation", isolation}};
+  static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}, {4, "objects", objects},
+                                               {5, "isolation", isolation}, {6, "pod identities", pod_identities}};
   return steps;
 }
 

@@ -45,9 +45,9 @@ std::string deletion(const std::string& uid, std::int64_t grace_seconds) {
   return json::serialize(body);
 }
 
-class Impl final : public KubernetesExecutor {
+class KubernetesExecutor final : public Executor {
  public:
-  Impl(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options, Cluster cluster)
+  KubernetesExecutor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options, Cluster cluster)
       : loop_(loop), clock_(clock), options_(std::move(options)),
         api_(loop, clock, entropy, std::move(cluster), {.qps = options_.api_qps, .burst = double(options_.api_burst)}),
         name_space_(options_.name_space.empty() ? api_.name_space() : options_.name_space),
@@ -121,8 +121,8 @@ class Impl final : public KubernetesExecutor {
     co_return Result<void>{};
   }
 
-  Task<Result<ClusterIdentity>> identity() override {
-    ClusterIdentity out{.name_space = name_space_, .service_account = options_.service_account};
+  Task<Result<std::optional<TokenIssuer>>> issuer() override {
+    TokenIssuer out{.name_space = name_space_, .service_account = options_.service_account};
     CO_TRY_ASSIGN(auto configuration, co_await api_.succeed({.path = "/.well-known/openid-configuration"}));
     CO_TRY_ASSIGN(auto body, parse_json(configuration));
     out.issuer = find_string(body, "issuer").value_or("");
@@ -335,14 +335,14 @@ class Impl final : public KubernetesExecutor {
 
 }  // namespace
 
-Result<std::unique_ptr<KubernetesExecutor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options) {
+Result<std::unique_ptr<Executor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options) {
   TRY_ASSIGN(auto cluster, options.kubeconfig.empty() ? own_cluster() : load_kubeconfig(options.kubeconfig, options.context));
   return make_kubernetes_executor(std::move(loop), clock, entropy, std::move(options), std::move(cluster));
 }
 
-Result<std::unique_ptr<KubernetesExecutor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options, Cluster cluster) {
+Result<std::unique_ptr<Executor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options, Cluster cluster) {
   TRY(check(options));
-  return std::make_unique<Impl>(std::move(loop), clock, entropy, std::move(options), std::move(cluster));
+  return std::make_unique<KubernetesExecutor>(std::move(loop), clock, entropy, std::move(options), std::move(cluster));
 }
 
 }  // namespace mayfly

@@ -15,26 +15,11 @@ inline constexpr Duration sync_patience = std::chrono::seconds(20);      // of l
 inline constexpr Duration appears_within = std::chrono::minutes(2);      // a created object, in what is followed
 inline constexpr Duration makes_pod_within = std::chrono::seconds(5);    // the Job controller, before its events are asked why not
 
-/// Who the cluster says its service accounts are, for whoever checks their tokens: see roles/runners.
-struct ClusterIdentity {
-  std::string issuer = {};
-  std::string jwks = {};       // JSON, as the cluster has it
-  std::string name_space = {};
-  std::string service_account = {};
-
-  bool operator==(const ClusterIdentity&) const = default;
-};
-
-class KubernetesExecutor : public Executor {
- public:
-  /// Errc::unavailable; Errc::forbidden: nobody may read it but with the role system:service-account-issuer-discovery.
-  virtual Task<Result<ClusterIdentity>> identity() = 0;
-};
-
 /// Spawn its run(): without it nothing is followed, and list() fails. stop() returns when the deletion is accepted and its grace has passed, or
 /// sooner when the runner has ended. Errc::invalid for options that cannot be meant; errors of load_kubeconfig and own_cluster.
-Result<std::unique_ptr<KubernetesExecutor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options);
+/// issuer() needs the role system:service-account-issuer-discovery.
+Result<std::unique_ptr<Executor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options);
 /// The same in a cluster that was found already.
-Result<std::unique_ptr<KubernetesExecutor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options, kubernetes::Cluster cluster);
+Result<std::unique_ptr<Executor>> make_kubernetes_executor(Loop loop, Clock& clock, Entropy& entropy, KubernetesOptions options, kubernetes::Cluster cluster);
 
 }  // namespace mayfly

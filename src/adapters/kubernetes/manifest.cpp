@@ -131,10 +131,12 @@ class Writer {
   }
 
   Result<void> place(json::object& out) const {
-    if (spec_.isolation != "sandbox") {
-      auto at = options_.runtime_classes.find(spec_.isolation);
-      if (at == options_.runtime_classes.end())
+    bool is_plain = spec_.isolation == "runc" || spec_.isolation == "sandbox";   // what the cluster's own runtime gives
+    auto at = options_.runtime_classes.find(spec_.isolation);
+    if (at == options_.runtime_classes.end()) {
+      if (!is_plain)
         return fail(Errc::unsupported, "pool '" + options_.pool + "' has no isolation '" + spec_.isolation + "'", "name a RuntimeClass for it in kubernetes.runtime_classes");
+    } else {
       out["runtimeClassName"] = at->second;
     }
     if (options_.user_namespaces) out["hostUsers"] = false;

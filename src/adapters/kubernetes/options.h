@@ -28,6 +28,8 @@ struct KubernetesOptions {
   std::string priority_class = {};
   int user = 65532;                       // everything in the pod runs as it
   bool user_namespaces = false;           // hostUsers: false, where nodes can
+  std::int64_t cpu_milli = 0;             // what all jobs of the pool may use at once; 0: 4 cpus and
+  std::int64_t memory_bytes = 0;          // 8 GiB a slot: the cluster's scheduler is who counts
   std::int64_t runner_cpu_milli = 250;    // of mayfly-runner, beside the job
   std::int64_t runner_memory_bytes = std::int64_t(512) << 20;
   std::int64_t service_cpu_milli = 500;   // of each service

@@ -7,6 +7,7 @@
 #include "domain/scheduling/pools.h"
 #include "roles/common/pools.h"
 #include "roles/runners/attempts.h"
+#include "roles/runners/token_issuers.h"
 
 namespace mayfly {
 namespace {
@@ -14,6 +15,11 @@ namespace {
 constexpr Duration heartbeat_asked_after = std::chrono::seconds(8);   // of silence
 constexpr std::int64_t default_pids = 4096;
 constexpr Duration start_retry = std::chrono::seconds(1);
+constexpr Duration issuer_asked_every = std::chrono::minutes(10);
+constexpr Duration issuer_retry = std::chrono::seconds(10);
+
+// A runner's id begins with its machine where it has one: NODE/POD/UID (domain/runner/pod.h).
+constexpr std::string_view select_lost_on = "select runner_id from attempts where job_id = $1 and outcome = 'infrastructure' and runner_id like '%/%'";
 
 const JobState* job_of_attempt(const BuildState& build, AttemptId attempt) {
   auto at = std::ranges::find(build.jobs, attempt, &JobState::attempt_id);
@@ -48,6 +54,8 @@ Task<void> PoolKeeper::run() {
   since_ = clock_.now();
   co_await say_what_we_are();
   executor_.on_end([this](RunnerStatus status) { work_.spawn(ended(std::move(status))); });
+  work_.spawn(executor_.run());
+  work_.spawn(keep_issuer());
   work_.spawn(follow_assignments());
   work_.spawn(sweep_forever());
   co_await work_.join();
@@ -60,6 +68,24 @@ Task<void> PoolKeeper::say_what_we_are() {
     log_warn("the pool cannot be made known", {{"pool", options_.pool.name}, {"error", stored.error().message}});
     co_await sleep_for(clock_, options_.sweep);
   }
+}
+
+/// Keys change when a platform's operator changes them.
+Task<void> PoolKeeper::keep_issuer() {
+  for (;;) {
+    auto learned = co_await learn_issuer();
+    if (learned && !*learned) co_return;
+    if (!learned) log_warn("how the pool's platform vouches for runners is not known", {{"pool", options_.pool.name}, {"error", learned.error().message}, {"hint", learned.error().hint}});
+    co_await sleep_for(clock_, learned ? issuer_asked_every : issuer_retry);
+  }
+}
+
+/// False: there is none.
+Task<Result<bool>> PoolKeeper::learn_issuer() {
+  CO_TRY_ASSIGN(auto issuer, co_await executor_.issuer());
+  if (!issuer) co_return false;
+  CO_TRY(co_await db_.transact({store_token_issuer(options_.pool.name, *issuer, clock_.now())}));
+  co_return true;
 }
 
 Task<void> PoolKeeper::follow_assignments() {
@@ -105,6 +131,7 @@ Task<Result<void>> PoolKeeper::sweep() {
       continue;
     }
     started_.insert(runner.attempt);
+    remember(runner);
     auto key = co_await find_attempt(db_, runner.attempt);
     if (!key && key.error().code != Errc::not_found) co_return std::unexpected(key.error());
     bool wanted = false;
@@ -128,14 +155,22 @@ Task<void> PoolKeeper::check(LiveJob live) {
   AttemptKey key{job->attempt_id, job->id, live.build, job->fence, job->pool};
   auto now = clock_.now();
   if (job->status == JobStatus::assigned) {
-    if (std::max(job->assigned_at.value_or(now), since_) + start_deadline < now)
-      co_return co_await lose(key, Reason::start_deadline, "its runner did not report within " + format_duration(start_deadline));
+    if (std::max(job->assigned_at.value_or(now), since_) + options_.start_deadline < now) {
+      auto trouble = troubles_.find(key.attempt);
+      bool known = trouble != troubles_.end();
+      auto detail = "its runner did not report within " + format_duration(options_.start_deadline) + (known ? ": " + trouble->second.detail : "");
+      co_return co_await lose(key, known ? trouble->second.reason : Reason::start_deadline, std::move(detail));
+    }
     co_return co_await start(live.build, key.attempt);
   }
   if (job->start_time && *job->start_time + job->spec->timeout + timeout_margin < now)
     co_return co_await lose(key, Reason::timeout, "the job ran longer than " + format_duration(job->spec->timeout));
-  if (co_await heard(key, job->start_time.value_or(now)) + heartbeat_lost_after < clock_.now())
-    co_return co_await lose(key, Reason::runner_lost, "its runner has not been heard of for " + format_duration(heartbeat_lost_after));
+  if (co_await heard(key, job->start_time.value_or(now)) + heartbeat_lost_after < clock_.now()) {
+    auto trouble = troubles_.find(key.attempt);
+    bool node_lost = trouble != troubles_.end() && trouble->second.reason == Reason::node_lost;
+    auto detail = "its runner has not been heard of for " + format_duration(heartbeat_lost_after) + (node_lost ? ": " + trouble->second.detail : "");
+    co_return co_await lose(key, node_lost ? Reason::node_lost : Reason::runner_lost, std::move(detail));
+  }
 }
 
 /// When the runner was last known to live. While nobody can be asked, silence says nothing.
@@ -158,6 +193,22 @@ Task<void> PoolKeeper::start(BuildId build, AttemptId attempt) {
   if (!started) log_warn("a runner could not be started", {{"attempt", attempt.str()}, {"error", started.error().message}});
 }
 
+Task<Result<RunnerSpec>> PoolKeeper::spec_of(const JobState& job, Isolation isolation) {
+  auto spec = runner_spec(job, isolation, identity_, options_.api_url);
+  if (job.infrastructure_retries == 0) co_return spec;
+  CO_TRY_ASSIGN(auto lost, co_await db_.query(statement(select_lost_on, job.id)));
+  for (auto& row : lost.rows) {
+    auto runner = text_at(row, 0);
+    spec.avoid_machines.push_back(runner.substr(0, runner.find('/')));
+  }
+  co_return spec;
+}
+
+void PoolKeeper::remember(const RunnerStatus& status) {
+  if (status.reason == Reason::none) troubles_.erase(status.attempt);
+  else troubles_[status.attempt] = status;
+}
+
 Task<Result<void>> PoolKeeper::try_start(BuildId build, AttemptId attempt) {
   CO_TRY_ASSIGN(auto record, co_await builds_.get(build));
   auto* job = job_of_attempt(record->state, attempt);
@@ -169,16 +220,19 @@ Task<Result<void>> PoolKeeper::try_start(BuildId build, AttemptId attempt) {
     co_await lose(key, Reason::isolation, "pool " + options_.pool.name + " offers no isolation as strong as the job needs");
     co_return Result<void>{};
   }
-  auto started = co_await executor_.start(runner_spec(*job, *isolation, identity_, options_.api_url));
+  CO_TRY_ASSIGN(auto spec, co_await spec_of(*job, *isolation));
+  auto started = co_await executor_.start(std::move(spec));
   if (started || started.error().code == Errc::conflict) {
     started_.insert(attempt);
     co_return Result<void>{};
   }
   if (started.error().code == Errc::unavailable) {  // the sweep tries again
+    troubles_[attempt] = {attempt, true, Reason::start_deadline, started.error().message};
     co_await sleep_for(clock_, start_retry);
     co_return std::unexpected(started.error());
   }
-  auto reason = started.error().code == Errc::not_found ? Reason::image_pull : Reason::start_deadline;
+  auto code = started.error().code;
+  auto reason = code == Errc::not_found ? Reason::image_pull : code == Errc::unsupported ? Reason::refused : Reason::start_deadline;
   co_await lose(std::move(key), reason, started.error().message);
   co_return Result<void>{};
 }
@@ -210,6 +264,7 @@ Task<void> PoolKeeper::ended(RunnerStatus status) {
   auto forgotten = co_await executor_.forget(status.attempt);
   if (!forgotten) co_return;
   started_.erase(status.attempt);
+  troubles_.erase(status.attempt);
   heard_.erase(status.attempt);
 }
 

@@ -23,6 +23,7 @@ struct PoolOptions {
   scheduling::PoolState pool;
   std::string api_url;                               // where runners find the server; several with commas between
   Duration sweep = std::chrono::seconds(1);
+  Duration start_deadline = mayfly::start_deadline;  // assigned → first word of the runner
 };
 
 class PoolKeeper final {
@@ -42,6 +43,10 @@ class PoolKeeper final {
   Task<void> start(BuildId build, AttemptId attempt);
   Task<Result<void>> try_start(BuildId build, AttemptId attempt);
   Task<void> stop(AttemptId attempt);
+  Task<void> keep_issuer();
+  Task<Result<bool>> learn_issuer();
+  Task<Result<RunnerSpec>> spec_of(const JobState& job, Isolation isolation);
+  void remember(const RunnerStatus& status);
   Task<void> ended(RunnerStatus status);
   Task<void> lose(AttemptKey key, Reason reason, std::string detail);
   Task<void> check(LiveJob live);
@@ -65,6 +70,7 @@ class PoolKeeper final {
   std::map<AttemptId, Heard> heard_;
   std::set<AttemptId> starting_;
   std::set<AttemptId> started_;
+  std::map<AttemptId, RunnerStatus> troubles_;   // what would be the reason if it went on like this
 };
 
 }  // namespace mayfly
