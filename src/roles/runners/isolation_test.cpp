@@ -28,6 +28,7 @@ class NoForge final : public Forge {
   Task<Result<std::string>> resolve(std::string, std::string sha) override { co_return sha; }
   Task<Result<Snapshot>> snapshot(std::string, std::string, std::string) override { co_return Snapshot{}; }
   Task<Result<std::optional<std::vector<std::string>>>> changed_paths(std::string, std::string, std::string) override { co_return std::nullopt; }
+  Task<Result<std::optional<std::string>>> merge_base(std::string, std::string, std::string) override { co_return std::nullopt; }
   Task<Result<std::vector<std::string>>> tree_hashes(std::string, std::string, std::vector<std::string>) override { co_return std::vector<std::string>{}; }
   Task<Result<void>> deepen(std::string, std::string, std::string, int) override { co_return Result<void>{}; }
   Task<Result<std::string>> mirror(std::string) override { co_return "/"; }
