@@ -179,7 +179,7 @@ void read_steps(Reader& read, std::vector<StepState>& steps) { read.each("steps"
 }  // namespace
 
 std::string to_json(const StartRequest& r) {
-  json::object out{{"boot_token", r.boot_token}, {"runner_id", r.runner_id}};
+  json::object out{{"boot_token", r.boot_token}, {"identity", r.identity}, {"runner_id", r.runner_id}};
   if (r.isolation) out["isolation"] = to_string(*r.isolation);
   return json::serialize(out);
 }
@@ -188,7 +188,8 @@ Result<StartRequest> start_request_from_json(std::string_view text) {
   TRY_ASSIGN(auto v, parse_json(text));
   StartRequest r;
   Reader read(v, "");
-  read.required("boot_token", r.boot_token);
+  read.optional("identity", r.identity);
+  if (r.identity.empty()) read.required("boot_token", r.boot_token);
   read.required("runner_id", r.runner_id);
   std::string isolation;
   read.optional("isolation", isolation);

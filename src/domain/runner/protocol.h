@@ -76,7 +76,8 @@ struct RunnerJob {
 };
 
 struct StartRequest {
-  std::string boot_token = {};
+  std::string boot_token = {};        // or, from a pod, nothing:
+  std::string identity = {};          // a token of its cluster's that says which pod asks (domain/access/workload.h)
   std::string runner_id = {};         // who asks: the same runner asking again is answered again, another is refused
   std::optional<Isolation> isolation = {};   // what its job truly runs under; nullopt: not known
 };

@@ -95,6 +95,10 @@ TEST(RunnerProtocol, SmallMessagesComeBackAsTheyWere) {
   EXPECT_EQ(start->isolation, std::nullopt);
   EXPECT_EQ(start_request_from_json(to_json(StartRequest{.boot_token = "b", .runner_id = "r", .isolation = Isolation::gvisor}))->isolation, Isolation::gvisor);
   EXPECT_EQ(start_request_from_json(R"({"boot_token": "b", "runner_id": "r", "isolation": "walls"})").error().code, Errc::invalid);
+  auto pod = start_request_from_json(to_json(StartRequest{.identity = "a.b.c", .runner_id = "r"}));
+  ASSERT_TRUE(pod);
+  EXPECT_EQ(pod->identity, "a.b.c");
+  EXPECT_EQ(pod->boot_token, "");
   EXPECT_EQ(heartbeat_request_from_json(to_json(HeartbeatRequest{.wait_ms = 7}))->wait_ms, 7);
   auto beat = heartbeat_answer_from_json(to_json(HeartbeatAnswer{.cancel = true, .grace_ms = 8, .durable = 9}));
   ASSERT_TRUE(beat);
@@ -117,6 +121,7 @@ std::string said(const Result<T>& got) {
 
 TEST(RunnerProtocol, WrongFieldsAreNamed) {
   EXPECT_EQ(said(start_request_from_json("{}")), "'boot_token' must be there");
+  EXPECT_EQ(said(start_request_from_json(R"({"identity":1,"boot_token":"b"})")), "'identity' must be a string");
   EXPECT_EQ(said(start_request_from_json("[]")), "'message' must be an object");
   EXPECT_EQ(said(start_request_from_json(R"({"boot_token":1})")), "'boot_token' must be a string");
   EXPECT_THAT(said(start_request_from_json("{")), HasSubstr("not JSON"));

@@ -36,7 +36,9 @@ json::value form(const InitJob& j) {
 }
 
 json::value form(const CancelJob& c) {
-  return json::object{{"cancel", json::object{{"grace_us", us(c.grace)}, {"reason", to_string(c.outcome)}, {"why", c.why}}}};
+  json::object out{{"grace_us", us(c.grace)}, {"reason", to_string(c.outcome)}, {"why", c.why}};
+  if (c.finally_limit) out["finally_limit_us"] = us(*c.finally_limit);
+  return json::object{{"cancel", std::move(out)}};
 }
 
 json::value form(const ConditionAnswer& a) {
@@ -56,6 +58,7 @@ json::value form(const StepChange& c) {
 
 json::value form(const InitDone& d) {
   json::object out{{"outcome", to_string(d.outcome)}, {"detail", d.detail},         {"killed", d.killed},
+                   {"out_of_memory", d.out_of_memory},
                    {"outputs", forms::strings(d.outputs)}, {"log_bytes", d.log_bytes}, {"dropped_bytes", d.dropped_bytes}};
   if (d.exit_code) out["exit_code"] = *d.exit_code;
   return json::object{{"done", std::move(out)}};
@@ -80,6 +83,13 @@ void read_outcome(Reader& read, std::string_view key, Outcome& into) {
   else read.set_wrong(key, "an outcome");
 }
 
+void read_limit(Reader& read, std::string_view key, std::optional<Duration>& into) {
+  std::optional<std::int64_t> limit;
+  read.optional(key, limit);
+  if (limit && *limit < 0) read.set_wrong(key, "0 or more");
+  if (limit) into = Duration(*limit);
+}
+
 Result<InitStep> init_step(const json::value& v, std::string path) {
   InitStep s;
   Reader read(v, std::move(path));
@@ -88,10 +98,7 @@ Result<InitStep> init_step(const json::value& v, std::string path) {
   read.optional("shell", s.shell);
   read.optional("env", s.env);
   read.optional("if", s.condition);
-  std::optional<std::int64_t> timeout;
-  read.optional("timeout_us", timeout);
-  if (timeout && *timeout < 0) read.set_wrong("timeout_us", "0 or more");
-  if (timeout) s.timeout = Duration(*timeout);
+  read_limit(read, "timeout_us", s.timeout);
   read.optional("finally", s.finally);
   return read.done(std::move(s));
 }
@@ -117,6 +124,7 @@ Result<ToInit> cancel_job(const json::value& v) {
   read_duration(read, "grace_us", c.grace);
   read_outcome(read, "reason", c.outcome);
   read.optional("why", c.why);
+  read_limit(read, "finally_limit_us", c.finally_limit);
   return read.done(ToInit(c));
 }
 
@@ -160,6 +168,7 @@ Result<FromInit> init_done(const json::value& v) {
   if (exit_code && (*exit_code < 0 || *exit_code > 255)) read.set_wrong("exit_code", "0 to 255");
   if (exit_code) d.exit_code = static_cast<int>(*exit_code);
   read.optional("killed", d.killed);
+  read.optional("out_of_memory", d.out_of_memory);
   read.optional("outputs", d.outputs);
   read_count(read, "log_bytes", d.log_bytes);
   read_count(read, "dropped_bytes", d.dropped_bytes);

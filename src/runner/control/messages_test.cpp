@@ -26,7 +26,7 @@ StepState some_state() {
 }
 
 TEST(ControlMessages, ToInitComeBackAsTheyWere) {
-  for (ToInit message : {ToInit(some_job()), ToInit(InitJob{}), ToInit(CancelJob{.grace = 3s, .outcome = Outcome::timeout}),
+  for (ToInit message : {ToInit(some_job()), ToInit(InitJob{}), ToInit(CancelJob{.grace = 3s, .outcome = Outcome::timeout}), ToInit(CancelJob{.grace = 1s, .finally_limit = 2s}),
                          ToInit(ConditionAnswer{.step = 1, .run = true, .error = "no"})}) {
     auto line = to_line(message);
     EXPECT_EQ(line.find('\n'), line.size() - 1) << "one line";
@@ -40,7 +40,7 @@ TEST(ControlMessages, FromInitComeBackAsTheyWere) {
   for (FromInit message :
        {FromInit(AskCondition{.step = 2, .so_far = JobSoFar::failure, .env = {{"A", "b"}}, .outputs = {{"o", "p"}}}),
         FromInit(StepChange{.step = 0, .state = some_state()}),
-        FromInit(InitDone{.outcome = Outcome::failure, .detail = "no", .exit_code = 2, .killed = true, .outputs = {{"V", "1\n2"}},
+        FromInit(InitDone{.outcome = Outcome::failure, .detail = "no", .exit_code = 2, .killed = true, .out_of_memory = true, .outputs = {{"V", "1\n2"}},
                           .log_bytes = 7, .dropped_bytes = 8})}) {
     auto back = from_init_from(to_line(message));
     ASSERT_TRUE(back) << back.error().message;

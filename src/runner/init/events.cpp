@@ -117,7 +117,7 @@ std::optional<int> Events::take_exit(pid_t pid) {
 void Events::on_signals() {
   signalfd_siginfo info;
   while (::read(signals_, &info, sizeof info) == sizeof info)
-    if (info.ssi_signo == SIGTERM && from_outside(info) && !cancel) cancel = CancelJob{.grace = std::chrono::seconds(10), .outcome = Outcome::canceled};
+    if (info.ssi_signo == SIGTERM && from_outside(info) && !cancel) cancel = CancelJob{.grace = stop_grace, .outcome = Outcome::canceled, .finally_limit = stop_grace};
   reap();
 }
 

@@ -19,6 +19,7 @@
 
 namespace mayfly {
 
+inline constexpr Duration stop_grace = std::chrono::seconds(10);             // after SIGTERM from outside, and for `finally`: engines have little patience
 inline constexpr std::size_t max_control_backlog_bytes = 16 << 20;  // for a sidecar that reads slowly; beyond it counts as gone
 
 /// Now, by a clock that only moves forward, so that time limits hold when somebody sets the machine's.

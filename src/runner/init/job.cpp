@@ -39,6 +39,7 @@ Job::Job(Events& events, StepStarter& starter, LogWriter& log, InitJob job, Sett
     : events_(events), starter_(starter), log_(log), job_(std::move(job)), settings_(std::move(settings)) {
   for (auto& step : job_.steps) states_.push_back({.name = step.name});
   job_end_ = steady_now() + job_.timeout;
+  memory_kills_before_ = memory_kills();
 }
 
 InitDone Job::run() {
@@ -71,6 +72,7 @@ InitDone Job::run() {
   }
   done_.log_bytes = log_.offset();
   done_.dropped_bytes = log_.dropped();
+  done_.out_of_memory = memory_kills() > memory_kills_before_;
   return std::move(done_);
 }
 
@@ -175,14 +177,14 @@ void Job::check_stop() {
     auto cancel = *std::exchange(events_.cancel, std::nullopt);
     if (!cancel.why.empty()) cancel_detail_ = cancel.why;
     if (stopped_ == Stopped::no)
-      stop_all(cancel.outcome == Outcome::timeout ? Stopped::timed_out : Stopped::canceled, cancel.grace);
+      stop_all(cancel.outcome == Outcome::timeout ? Stopped::timed_out : Stopped::canceled, cancel.grace, cancel.finally_limit.value_or(job_.finally_limit));
     else
       finally_end_ = steady_now();  // asked again: nothing runs nevertheless
   }
-  if (stopped_ == Stopped::no && steady_now() >= job_end_) stop_all(Stopped::timed_out, job_.term_grace);
+  if (stopped_ == Stopped::no && steady_now() >= job_end_) stop_all(Stopped::timed_out, job_.term_grace, job_.finally_limit);
 }
 
-void Job::stop_all(Stopped why, Duration grace) {
+void Job::stop_all(Stopped why, Duration grace, Duration finally_limit) {
   stopped_ = why;
   interrupted_ = true;
   bool canceled = why == Stopped::canceled;
@@ -193,7 +195,7 @@ void Job::stop_all(Stopped why, Duration grace) {
   }
   log_.say(0, detail, steady_now());
   signal_all(SIGTERM);
-  finally_end_ = steady_now() + grace + job_.finally_limit;
+  finally_end_ = steady_now() + grace + finally_limit;
   bool gone = events_.childless() || events_.wait([&] { return events_.childless() || events_.cancel; }, steady_now() + grace);
   if (gone && events_.childless()) return;
   signal_all(SIGKILL);

@@ -37,7 +37,7 @@ class Job final {
   void wait_for_end(std::size_t i, pid_t pid);
   void end_group(pid_t pid);
   void check_stop();
-  void stop_all(Stopped why, Duration grace);
+  void stop_all(Stopped why, Duration grace, Duration finally_limit);
   void judge(std::size_t i, int status);
   void collect(std::size_t i, const StepFiles& files);
   void take_outputs(std::size_t i, std::map<std::string, std::string> values);
@@ -64,6 +64,7 @@ class Job final {
   Env later_env_;                    // from $CI_ENV
   std::size_t kept_bytes_ = 0;       // of later_env_ and the outputs together
   InitDone done_;
+  std::int64_t memory_kills_before_ = 0;
   Stopped stopped_ = Stopped::no;
   bool step_timed_out_ = false;      // the running step, by its own limit
   bool interrupted_ = false;         // by a cancel or the job's limit

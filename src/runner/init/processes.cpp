@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -139,6 +140,20 @@ Result<StepProcess> StepStarter::start(const StepCommand& command) {
     ::close(err.write);
   }
   return started;
+}
+
+std::int64_t memory_kills() {
+  for (auto* file : {"/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"}) {  // version 2, version 1
+    int fd = ::open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    char text[512];
+    auto n = ::read(fd, text, sizeof text - 1);
+    ::close(fd);
+    text[std::max<ssize_t>(n, 0)] = 0;
+    long long count = 0;
+    if (auto* at = std::strstr(text, "oom_kill "); at && std::sscanf(at, "oom_kill %lld", &count) == 1) return count;
+  }
+  return 0;
 }
 
 void adopt_orphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }

@@ -42,6 +42,9 @@ class StepStarter final {
   int score_fd_;
 };
 
+/// How often the kernel has killed for memory in this container, as far as its cgroup can be seen from inside; 0 if it cannot.
+std::int64_t memory_kills();
+
 /// Makes orphans of this process's descendants its children, also when it is not process 1.
 void adopt_orphans();
 

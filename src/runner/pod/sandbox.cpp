@@ -8,17 +8,15 @@
 namespace mayfly {
 namespace {
 
-/// Files in a volume with an fsGroup have that group, whoever makes them.
-gid_t group_of(const std::string& directory) {
+bool is_ours(const std::string& directory) {
   struct stat info;
-  bool inherited = ::stat(directory.c_str(), &info) == 0 && (info.st_mode & S_ISGID) != 0;
-  return inherited ? info.st_gid : ::getegid();
+  return ::stat(directory.c_str(), &info) == 0 && info.st_uid == ::geteuid();
 }
 
 }  // namespace
 
 PodSandbox::PodSandbox(PodDoor& door, Clock& clock, const SandboxSpec& spec, std::string workspace, std::function<Result<void>()> before)
-    : door_(door), clock_(clock), paths_{workspace, workspace, ::geteuid(), group_of(workspace)} {
+    : door_(door), clock_(clock), paths_{workspace, workspace, ::geteuid(), ::getegid(), is_ours(workspace)} {
   auto copy = [](int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); };
   door_.offer(copy(spec.control_fd), copy(spec.log_fd), std::move(before));
 }
@@ -43,7 +41,7 @@ Task<Result<SandboxExit>> PodSandbox::wait() {
     co_await door_.changed().wait(clock_, until);
   }
   if (door_.state() == State::finished) co_return SandboxExit{0, ""};
-  co_return SandboxExit{137, killed_ ? "the runner ended it" : "the job's container is gone"};
+  co_return SandboxExit{137, "the job's container is gone"};
 }
 
 void PodSandbox::kill() {

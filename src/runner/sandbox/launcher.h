@@ -51,6 +51,7 @@ struct SandboxPaths {
   std::string workspace_inside;  // the same directory as the job sees it
   uid_t uid = 0;                 // who the job's files must belong to, on the host
   gid_t gid = 0;
+  bool owned = true;             // the workspace itself is uid's too, not only what is in it
 };
 
 struct SandboxExit {

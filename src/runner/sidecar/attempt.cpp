@@ -43,14 +43,6 @@ FinishReport infrastructure(Reason reason, std::string detail) {
   return report;
 }
 
-FinishReport canceled_early() {
-  FinishReport report;
-  report.outcome = Outcome::canceled;
-  report.reason = Reason::canceled;
-  report.detail = "the job was canceled before its first step";
-  return report;
-}
-
 }  // namespace
 
 Attempt::Attempt(AttemptParts parts, StartAnswer answer)
@@ -90,7 +82,9 @@ Task<bool> Attempt::until(std::function<bool()> done, Time at) {
 }
 
 Task<void> Attempt::course() {
-  auto early = co_await prepare();
+  std::optional<FinishReport> early;
+  if (p_.spec.lost.empty()) early = co_await prepare();
+  else early = infrastructure(Reason::runner_lost, p_.spec.lost);
   FinishReport report;
   if (early) report = *std::move(early);
   else report = co_await run_steps();
@@ -98,7 +92,23 @@ Task<void> Attempt::course() {
   if (end_) co_return;
   shipper_.end();
   co_await until([this] { return shipped_; }, Time::max());
-  co_await finish(std::move(report));
+  co_await await_platform(report);
+  if (!end_) co_await finish(std::move(report));
+}
+
+/// The pool may see why the job's container is gone, and end the attempt for that reason; the heartbeat hears of it.
+Task<void> Attempt::await_platform(const FinishReport& report) {
+  bool unexplained = report.reason == Reason::runner_lost && p_.spec.lost.empty();
+  if (unexplained && !evicted_) co_await until([this] { return end_ || evicted_; }, p_.clock.now() + p_.spec.platform_patience);
+}
+
+FinishReport Attempt::stopped_early() const {
+  if (evicted_) return infrastructure(Reason::evicted, evicted_detail);
+  FinishReport report;
+  report.outcome = Outcome::canceled;
+  report.reason = Reason::canceled;
+  report.detail = "the job was canceled before its first step";
+  return report;
 }
 
 /// An early end, if the job cannot run.
@@ -112,13 +122,13 @@ Task<std::optional<FinishReport>> Attempt::prepare() {
     if (error.code == Errc::unsupported) report.outcome = Outcome::failure;
     co_return report;
   }
-  if (cancel_) co_return canceled_early();
+  if (cancel_) co_return stopped_early();
   workspace_ = std::make_unique<Workspace>(p_.api, p_.offload, sandbox()->paths(), p_.spec.sandbox.attempt_dir, job_);
   std::optional<FinishReport> early;
   filling_.spawn(fill(early));
   filling_.spawn(start_services(early));
   co_await filling_.join();
-  if (cancel_) co_return canceled_early();
+  if (cancel_) co_return stopped_early();
   if (early) co_return early;
   log_info("the workspace is ready", {{"attempt", p_.spec.runner.attempt.str()}, {"source_us", std::to_string(workspace_->source_time().count())}});
   co_return std::nullopt;
@@ -161,6 +171,9 @@ InitJob Attempt::init_job() const {
   out.env = job_.env;
   out.secrets = job_.secrets;
   out.log_begin = p_.log.said_end();
+  // A volume's top belongs to the platform, and git trusts no repository that lies in somebody else's directory.
+  if (!sandbox()->paths().owned && !out.env.contains("GIT_CONFIG_COUNT"))
+    out.env.insert({{"GIT_CONFIG_COUNT", "1"}, {"GIT_CONFIG_KEY_0", "safe.directory"}, {"GIT_CONFIG_VALUE_0", sandbox()->paths().workspace_inside}});
   out.timeout = std::max<Duration>(std::chrono::milliseconds(1), spec.timeout - (p_.clock.now() - started_));
   return out;
 }
@@ -201,7 +214,8 @@ Task<void> Attempt::close_sandbox(Evidence& evidence) {
   both.spawn(wait_for_exit(*patience, exit));
   co_await both.join();
   evidence.done = done_;
-  evidence.canceled = cancel_.has_value();
+  evidence.canceled = cancel_ && !evicted_;
+  evidence.evicted = evicted_;
   evidence.out_of_memory = sandbox()->out_of_memory();
   evidence.disk_full = sandbox()->disk_full();
   evidence.memory_bytes = p_.spec.sandbox.memory_bytes;
@@ -240,7 +254,8 @@ Task<void> Attempt::deliver(FinishReport& report) {
   add_service_lines(notes);
   if (ran) report.tests = co_await workspace_->read_tests(notes);
   Result<void> delivered;
-  bool keep = ran && !cancel_;  // of a canceled attempt the server takes the last words and nothing else
+  // Of a canceled attempt the server takes the last words and nothing else; one that is told to go has no time.
+  bool keep = ran && !cancel_ && report.reason != Reason::evicted;
   if (keep && wants_artifacts(report)) delivered = co_await workspace_->upload_artifacts(notes);
   if (keep && delivered && report.outcome == Outcome::success) delivered = co_await workspace_->upload_outputs(notes);
   if (!delivered && delivered.error().code != Errc::fenced) {  // canceled meanwhile, or not ours: finish() will hear it
@@ -305,10 +320,17 @@ std::vector<StepState> Attempt::pipeline_steps() const { return {steps_.begin() 
 void Attempt::cancel(Duration grace) {
   if (cancel_) return;
   cancel_ = CancelJob{.grace = grace, .outcome = Outcome::canceled};
+  if (evicted_) cancel_->finally_limit = grace;
   if (workspace_) workspace_->stop();
   filling_.cancel();
   if (running_) p_.link.send(ToInit(*cancel_));
   news_.notify();
+}
+
+void Attempt::evict(Duration grace) {
+  if (cancel_) return;
+  evicted_ = true;
+  cancel(grace);
 }
 
 bool Attempt::is_final(const Error& error) const {

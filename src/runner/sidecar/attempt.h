@@ -33,11 +33,14 @@ class Attempt final {
 
   Task<SidecarEnd> run();
   void cancel(Duration grace);
+  void evict(Duration grace);
 
  private:
   // The course, one after another.
   Task<void> course();
   Task<std::optional<FinishReport>> prepare();
+  FinishReport stopped_early() const;
+  Task<void> await_platform(const FinishReport& report);
   Task<void> fill(std::optional<FinishReport>& early);
   Task<void> start_services(std::optional<FinishReport>& early);
   void stop_filling(std::optional<FinishReport>& early, FinishReport why);
@@ -83,6 +86,7 @@ class Attempt final {
   Scope filling_;                         // the filling of the workspace, which a cancel ends
   Time started_{};
   std::optional<CancelJob> cancel_;
+  bool evicted_ = false;                  // that is why it was canceled
   bool running_ = false;                  // init has the job
   std::optional<ServiceFailure> service_failure_;
   std::optional<InitDone> done_;

@@ -21,6 +21,14 @@ Result<LogFile> LogFile::create(const std::string& path) {
   return LogFile(std::move(append), std::move(read));
 }
 
+Result<LogFile> LogFile::open(const std::string& path) {
+  UniqueFd append(::open(path.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC));
+  if (!append) return fail(errno == ENOENT ? Errc::not_found : Errc::unavailable, "cannot open the log file '" + path + "': " + std::strerror(errno));
+  UniqueFd read(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!read) return fail(Errc::unavailable, "cannot read the log file '" + path + "': " + std::strerror(errno));
+  return LogFile(std::move(append), std::move(read));
+}
+
 Result<LogBatch> LogFile::next() {
   buffer_.resize(max_log_batch_bytes);
   auto n = ::pread(read_.get(), buffer_.data(), buffer_.size(), place_);

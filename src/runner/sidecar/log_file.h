@@ -29,6 +29,9 @@ class LogFile final {
   /// Makes the file, which must not exist: no log file is ever used twice. Errc::conflict if it does.
   static Result<LogFile> create(const std::string& path);
 
+  /// One that an earlier process of the same runner made. Errc::not_found.
+  static Result<LogFile> open(const std::string& path);
+
   /// For mayfly-init: appends.
   int append_fd() const { return append_.get(); }
   /// Where the next batch begins.

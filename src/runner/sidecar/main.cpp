@@ -17,6 +17,7 @@
 #include "adapters/system/system_clock.h"
 #include "adapters/system/system_entropy.h"
 #include "base/log.h"
+#include "runner/pod/runner.h"
 #include "runner/sidecar/sidecar.h"
 
 namespace {
@@ -92,8 +93,9 @@ SidecarEnd run(const std::string& directory, RunnerFile file) {
 int main(int argc, char** argv) {
   // What is checked out looks like anybody's clone. The attempt's directory itself is closed to others.
   ::umask(022);
+  if (argc >= 2 && std::string_view(argv[1]) == "--pod") return run_in_pod(argc, argv);
   if (argc != 3 || std::string_view(argv[1]) != "--dir") {
-    std::fputs("mayfly-runner: started by Mayfly with --dir DIR and a boot token on standard input\n", stderr);
+    std::fputs("mayfly-runner: started by Mayfly with --dir DIR and a boot token on standard input, or with --pod in a pod\n", stderr);
     return 2;
   }
   ::prctl(PR_SET_DUMPABLE, 0);

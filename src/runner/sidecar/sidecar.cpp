@@ -21,8 +21,14 @@ void Sidecar::cancel(Duration grace) {
   else early_cancel_ = grace;
 }
 
+void Sidecar::evict(Duration grace) {
+  if (attempt_) attempt_->evict(grace);
+  else early_eviction_ = grace;
+}
+
 Task<SidecarEnd> Sidecar::run() {
-  auto log = LogFile::create(spec_.sandbox.attempt_dir + "/log");
+  auto path = spec_.sandbox.attempt_dir + "/log";
+  auto log = spec_.lost.empty() ? LogFile::create(path) : LogFile::open(path);
   if (!log) {
     bool second = log.error().code == Errc::conflict;
     co_return SidecarEnd{second ? Reason::exit_code : Reason::runner_lost, log.error().message};
@@ -47,7 +53,8 @@ Task<SidecarEnd> Sidecar::run() {
 /// The sandbox starts while the boot token travels: whichever is slower is all that is waited for.
 Task<SidecarEnd> Sidecar::run_both() {
   Scope scope(loop_);
-  scope.spawn(launch());
+  if (spec_.lost.empty()) scope.spawn(launch());
+  else init_end_.reset();
   auto end = co_await run_attempt();
   stop_.request_stop();
   co_await scope.join();
@@ -64,18 +71,21 @@ Task<void> Sidecar::launch() {
 Task<SidecarEnd> Sidecar::run_attempt() {
   StartRequest request;
   request.boot_token = std::exchange(spec_.runner.boot_token, {});
+  request.identity = std::exchange(spec_.identity, {});
   request.runner_id = spec_.runner_id;
   request.isolation = isolation_from(spec_.sandbox.isolation);
   auto answer = co_await api_.start(std::move(request));
   if (!answer) {
     auto& error = answer.error();
     log_warn("the attempt was not given to this runner", {{"attempt", spec_.runner.attempt.str()}, {"why", error.message}});
-    bool lost = error.code == Errc::timeout;
-    co_return SidecarEnd{lost ? Reason::runner_lost : Reason::exit_code, "not started: " + error.message};
+    bool refused = error.code == Errc::conflict;
+    bool lost = error.code == Errc::timeout || error.code == Errc::unauthenticated;
+    co_return SidecarEnd{lost ? Reason::runner_lost : Reason::exit_code, "not started: " + error.message, refused};
   }
   api_.identify(answer->attempt_token, answer->fence);
   attempt_ = std::make_unique<Attempt>(AttemptParts{loop_, clock_, offload_, api_, *log_, *link_, sandbox_, launched_, spec_, stop_}, *std::move(answer));
   if (early_cancel_) attempt_->cancel(*early_cancel_);
+  if (early_eviction_) attempt_->evict(*early_eviction_);
   co_return co_await attempt_->run();
 }
 

@@ -34,12 +34,18 @@ struct SidecarSpec {
   SandboxSpec sandbox;
   std::string runner_id;       // names this process to the server
   std::string log_files = {};  // a folder: the log is left there for another shipper; empty: we ship it
+  std::string identity = {};   // what the platform says of this runner (StartRequest), in place of a boot token
+  /// Why an earlier process of this same runner ended, if there was one that had the job: then nothing is started, the log it left is
+  /// shipped, and the attempt ends as runner_lost.
+  std::string lost = {};
+  Duration platform_patience = {};  // for the pool to say why the job's container is gone, before we say that we do not know
 };
 
 /// How the runner ended, for whoever started it.
 struct SidecarEnd {
   Reason reason = Reason::exit_code;   // exit_code: it did its work, or had none to do
   std::string detail = {};
+  bool refused = false;                // another runner was first, or the attempt was over
 };
 
 class Attempt;
@@ -56,6 +62,8 @@ class Sidecar final {
   Task<SidecarEnd> run();
   /// Asks for a cancel, as the server may. From the loop's thread.
   void cancel(Duration grace);
+  /// The platform wants this runner gone: what runs gets `grace`, and the attempt ends as evicted.
+  void evict(Duration grace);
 
  private:
   Task<SidecarEnd> run_both();
@@ -76,6 +84,7 @@ class Sidecar final {
   std::unique_ptr<Attempt> attempt_;
   std::optional<Duration> early_cancel_;
   std::stop_source stop_;      // of the sandbox's preparation
+  std::optional<Duration> early_eviction_;
 };
 
 }  // namespace mayfly

@@ -17,9 +17,12 @@ FinishReport verdict(Outcome outcome, Reason reason, std::string detail) {
   return report;
 }
 
+FinishReport evicted() { return verdict(Outcome::infrastructure, Reason::evicted, evicted_detail); }
+
 FinishReport without_last_word(const Evidence& e) {
   auto detail = e.sandbox_detail.empty() ? std::string() : ": " + e.sandbox_detail;
   if (!e.breach.empty()) return verdict(Outcome::failure, Reason::exit_code, "the job tampered with its runner: " + e.breach);
+  if (e.evicted) return evicted();
   if (e.canceled) return verdict(Outcome::canceled, Reason::canceled, "the job was canceled");
   if (e.out_of_time) return verdict(Outcome::timeout, Reason::timeout, "the job did not end within its time limit");
   if (!e.service.empty()) return verdict(Outcome::failure, Reason::service, e.service);
@@ -30,7 +33,7 @@ FinishReport without_last_word(const Evidence& e) {
 }
 
 FinishReport of_failure(const Evidence& e, const InitDone& done) {
-  if (e.out_of_memory)
+  if (e.out_of_memory || done.out_of_memory)
     return verdict(Outcome::failure, Reason::oom, done.detail + "; the job ran out of memory: its limit is " + size_of(e.memory_bytes));
   if (e.disk_full)
     return verdict(Outcome::infrastructure, Reason::disk_full, done.detail + "; the job's disk is full: its limit is " + size_of(e.disk_bytes));
@@ -39,14 +42,14 @@ FinishReport of_failure(const Evidence& e, const InitDone& done) {
 
 FinishReport with_last_word(const Evidence& e, const InitDone& done) {
   // Steps that fail beside it most likely fail because of it; those that were stopped were stopped for it.
-  bool because_of_service = !e.service.empty() && !e.canceled;
+  bool because_of_service = !e.service.empty() && !e.canceled && !e.evicted;
   if (because_of_service && done.outcome == Outcome::canceled) return verdict(Outcome::failure, Reason::service, e.service);
   if (because_of_service && done.outcome == Outcome::failure) return verdict(Outcome::failure, Reason::service, e.service + "; " + done.detail);
   switch (done.outcome) {
     case Outcome::success: return verdict(Outcome::success, Reason::none, done.detail);
     case Outcome::failure: return of_failure(e, done);
     case Outcome::timeout: return verdict(Outcome::timeout, Reason::timeout, done.detail);
-    case Outcome::canceled: return verdict(Outcome::canceled, Reason::canceled, done.detail);
+    case Outcome::canceled: return e.evicted || !e.canceled ? evicted() : verdict(Outcome::canceled, Reason::canceled, done.detail);
     case Outcome::infrastructure: break;
   }
   return verdict(Outcome::infrastructure, Reason::disk_full, done.detail);

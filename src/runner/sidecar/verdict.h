@@ -9,9 +9,12 @@
 
 namespace mayfly {
 
+inline constexpr const char* evicted_detail = "the runner was told to go before the job had ended: its machine or its container is being shut down";
+
 struct Evidence {
   std::optional<InitDone> done = {};       // init's last word, if it had one
   bool canceled = false;                   // somebody asked for it
+  bool evicted = false;                    // the platform told the runner to go
   bool out_of_time = false;                // the sidecar ended it, beyond all limits init keeps itself
   bool out_of_memory = false;              // the sandbox's word
   bool disk_full = false;

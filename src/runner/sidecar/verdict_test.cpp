@@ -20,7 +20,7 @@ TEST(Verdict, IsInitsWhenItHadTheLastWord) {
   expect({.done = last_word(Outcome::success, "")}, Outcome::success, Reason::none, "");
   expect({.done = last_word(Outcome::failure)}, Outcome::failure, Reason::exit_code, "as init said");
   expect({.done = last_word(Outcome::timeout)}, Outcome::timeout, Reason::timeout, "as init said");
-  expect({.done = last_word(Outcome::canceled)}, Outcome::canceled, Reason::canceled, "as init said");
+  expect({.done = last_word(Outcome::canceled), .canceled = true}, Outcome::canceled, Reason::canceled, "as init said");
   expect({.done = last_word(Outcome::infrastructure)}, Outcome::infrastructure, Reason::disk_full, "as init said");
   auto report = judge({.done = last_word(Outcome::failure)});
   EXPECT_EQ(report.exit_code, 2);
@@ -38,6 +38,13 @@ TEST(Verdict, AServiceThatEndedIsTheCauseUnlessSomebodyCanceledOrAllWentWell) {
   evidence.canceled = true;
   expect(evidence, Outcome::canceled, Reason::canceled, "as init said");
   expect({.service = "the service 'db' ended"}, Outcome::failure, Reason::service, "the service 'db' ended");
+}
+
+TEST(Verdict, ACancelNobodyAskedForCameFromThePlatform) {
+  expect({.done = last_word(Outcome::canceled)}, Outcome::infrastructure, Reason::evicted, evicted_detail);
+  expect({.done = last_word(Outcome::canceled), .evicted = true}, Outcome::infrastructure, Reason::evicted, evicted_detail);
+  expect({.evicted = true}, Outcome::infrastructure, Reason::evicted, evicted_detail);
+  expect({.done = last_word(Outcome::success, ""), .evicted = true}, Outcome::success, Reason::none, "");
 }
 
 TEST(Verdict, FailuresHaveTheirCauseFromTheSandbox) {

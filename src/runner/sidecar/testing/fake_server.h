@@ -69,6 +69,8 @@ class FakeServer final {
   std::vector<Upload> uploads() { return with([&] { return uploads_; }); }
   std::vector<StepsReport> reports() { return with([&] { return reports_; }); }
   std::string boot_token() { return with([&] { return boot_token_; }); }
+  std::string identity() { return with([&] { return identity_; }); }
+  std::string runner() { return with([&] { return runner_; }); }
   int downloads_asked() { return with([&] { return downloads_asked_; }); }
   int rewinds() { return with([&] { return rewinds_; }); }
   std::vector<std::string> breaches() { return with([&] { return breaches_; }); }
@@ -172,6 +174,7 @@ class FakeServer final {
     if (refuse_start_ || (!runner_.empty() && runner_ != request->runner_id)) return refused(Errc::conflict, "another runner was first");
     runner_ = request->runner_id;
     boot_token_ = request->boot_token;
+    identity_ = request->identity;
     return http::json_response(200, to_json(StartAnswer{"attempt-token", Fence{7}, job_}));
   }
 
@@ -272,7 +275,7 @@ class FakeServer final {
   int store_stumbles_ = 0, direct_uploads_ = 0, direct_downloads_ = 0;
   std::map<std::string, NewUpload> prepared_;
   int stumbles_ = 0, finishes_ = 0, rewinds_ = 0, downloads_asked_ = 0;
-  std::string runner_, boot_token_, log_;
+  std::string runner_, boot_token_, identity_, log_;
   std::map<std::string, std::string> stored_;
   std::optional<FinishReport> finished_;
   std::vector<Upload> uploads_;
