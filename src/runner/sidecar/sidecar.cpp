@@ -22,6 +22,7 @@ void Sidecar::cancel(Duration grace) {
 }
 
 void Sidecar::evict(Duration grace) {
+  stop_.request_stop();
   if (attempt_) attempt_->evict(grace);
   else early_eviction_ = grace;
 }
