@@ -13,6 +13,8 @@ struct GitOptions {
   std::string ssh_command = "ssh -oBatchMode=yes -oConnectTimeout=10";
   std::chrono::milliseconds time_limit = std::chrono::minutes(2);   // of one git command
   std::int64_t max_fetch_bytes = std::int64_t(2) << 30;             // of one fetched pack
+  std::chrono::milliseconds serve_limit = std::chrono::minutes(15);  // of one answer to a fetching runner, at its speed
+  unsigned served_at_once = 16;                                     // of them
   unsigned fetches = 4;                                             // at once, each of another repository
   int deepen_to = 200;    // commits of a ref looked through for a commit the server would not give by name
   std::chrono::hours keep_commits_for = std::chrono::hours(24 * 7);   // since they were last asked for

@@ -217,6 +217,52 @@ void StopFlag::raise() {
   [[maybe_unused]] auto n = ::write(fd_, &one, sizeof one);
 }
 
+struct GitPipe::Impl {
+  Running git;
+  Fd output, errors;
+  std::chrono::steady_clock::time_point deadline;
+};
+
+GitPipe::GitPipe(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GitPipe::GitPipe(GitPipe&&) noexcept = default;
+GitPipe::~GitPipe() = default;
+
+/// Standard error goes to memory: nobody reads it meanwhile.
+Result<GitPipe> GitPipe::start(const GitCommand& command) {
+  TRY_ASSIGN(auto output, make_pipe());
+  TRY_ASSIGN(auto errors, memory_file({}));
+  TRY_ASSIGN(auto config, memory_file(command.config));
+  TRY_ASSIGN(auto input, memory_file(command.input));
+  auto arguments = command.arguments;
+  arguments.insert(arguments.begin(), command.program);
+  auto environment = environment_of(command);
+  auto argv = pointers(arguments), envp = pointers(environment);
+  Child child{command.program.c_str(), argv.data(), envp.data(), output.write.get(), errors.get(), config.get(), input.get(), rlim_t(command.max_file_bytes), ::getpid()};
+  pid_t pid = mayfly::start(child);
+  if (pid < 0) return cannot("start a process");
+  return GitPipe(std::unique_ptr<Impl>(new Impl{Running(pid), std::move(output.read), std::move(errors), std::chrono::steady_clock::now() + command.time_limit}));
+}
+
+Result<std::size_t> GitPipe::read(std::span<char> into, const StopFlag& stop) {
+  for (;;) {
+    pollfd fds[] = {{impl_->output.get(), POLLIN, 0}, {stop.fd(), POLLIN, 0}};
+    if (::poll(fds, std::size(fds), time_left_ms(impl_->deadline)) < 0 && errno != EINTR) return cannot("wait for it");
+    if (fds[1].revents) return fail(Errc::canceled, "git was stopped because the server is shutting down");
+    auto n = ::read(impl_->output.get(), into.data(), into.size());
+    if (n >= 0) return static_cast<std::size_t>(n);
+    if (errno != EAGAIN && errno != EINTR) return cannot("read what it says");
+    if (std::chrono::steady_clock::now() >= impl_->deadline) return fail(Errc::timeout, "git did not finish in time");
+  }
+}
+
+std::string GitPipe::end() {
+  impl_->git.end();
+  std::string said(max_git_errors_bytes, '\0');
+  auto n = ::pread(impl_->errors.get(), said.data(), said.size(), 0);
+  said.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return said;
+}
+
 Result<GitFinished> run_git(const GitCommand& command, const StopFlag& stop) {
   TRY_ASSIGN(auto output, make_pipe());
   TRY_ASSIGN(auto errors, make_pipe());

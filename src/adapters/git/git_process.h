@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,26 @@ struct GitFinished {
   int exit_code = 0;
   std::string output;
   std::string errors;   // cut at max_git_errors_bytes
+};
+
+/// A git whose output is read as it comes. Destroying it kills it and what it started.
+class GitPipe final {
+ public:
+  static Result<GitPipe> start(const GitCommand&);
+  ~GitPipe();
+  GitPipe(GitPipe&&) noexcept;
+  GitPipe& operator=(GitPipe&&) = delete;
+
+  /// Blocks until there is something; 0 at its end. Errc::timeout past the command's time limit, since start(); Errc::canceled
+  /// when stopped. `into` is not empty.
+  Result<std::size_t> read(std::span<char> into, const StopFlag& stop);
+  /// Kills it if it still runs; what it said on standard error.
+  std::string end();
+
+ private:
+  struct Impl;
+  explicit GitPipe(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 /// Blocks until the program has ended. Errc::timeout when killed at its limit; Errc::canceled when stopped; Errc::too_large
