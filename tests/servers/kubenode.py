@@ -155,7 +155,7 @@ class KubeNode(Parts):
             "resolvConf": str(self.folder / "resolv.conf"), "serializeImagePulls": False, "maxPods": 110, "kubeAPIQPS": 100, "kubeAPIBurst": 200, "eventRecordQPS": 100, "eventBurst": 200,
             "address": self.network.address(self.member), "healthzBindAddress": "127.0.0.1", "tlsCertFile": str(pki("kubelet-server.crt")), "tlsPrivateKeyFile": str(pki("kubelet-server.key")),
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(pki("ca.crt"))}}, "authorization": {"mode": "Webhook"},
-            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"}, "imageGCHighThresholdPercent": 100,
+            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"}, "imageGCHighThresholdPercent": 100, "imagePullCredentialsVerificationPolicy": "NeverVerify",
             "nodeStatusUpdateFrequency": "5s", "nodeLeaseDurationSeconds": 20}), encoding="utf-8")
         return [self.programs / "kubelet", f"--config={config}", f"--kubeconfig={pki('kubelet.kubeconfig')}", f"--root-dir={self.folder / 'kubelet'}", f"--hostname-override={NODE}",
                 f"--node-ip={self.network.address(self.member)}", "--node-labels=mayfly.dev/node=real", f"--cert-dir={self.folder / 'certificates'}"]
