@@ -175,7 +175,7 @@ def all_run(who, simulation, count=None):
 
 
 def pipeline(width):
-    return "version: 1\njobs:\n" + "".join(f"  j{n}:\n    run: echo {n}\n" for n in range(width))
+    return "version: 1\ndefaults: {resources: {cpu: 0.5, memory: 256Mi, disk: 256Mi}}\njobs:\n" + "".join(f"  j{n}:\n    run: echo {n}\n" for n in range(width))
 
 
 class Memory(threading.Thread):

@@ -16,7 +16,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "servers"))
 
 import images  # noqa: E402
-from kubenode import KubeNode  # noqa: E402
+from kubenode import KubeNode, may_lower_oom_score  # noqa: E402
 from kubernetes import Kubernetes  # noqa: E402
 from kubernetes_api import Refused, resource  # noqa: E402
 from network import Network  # noqa: E402

@@ -3,29 +3,35 @@ lost, evict, and start a pod twice, or real (then the acceptance story of the ma
 
 import collections
 import concurrent.futures
+import contextlib
 import os
+import pathlib
 import signal
-import threading
+import subprocess
 import time
 import unittest
 
+import yaml
+
 import test_acceptance
-from kubernetes_world import POOL, Cluster, Course, OnKubernetes, Simulation, nothing_left, resource
+from kubernetes_world import Cluster, Course, OnKubernetes, Refused, Simulation, may_lower_oom_score, nothing_left, resource
 from production import start_again
 from world import TERMINAL, Forge, Repository, Watcher, until
 
 JOBS = int(os.environ.get("MAYFLY_KUBERNETES_JOBS", "120"))
 WIDTH = 40   # jobs of a build
 SLOTS = 200
+MANIFESTS = pathlib.Path(__file__).resolve().parents[2] / "deploy/kubernetes"
+SMALL = "defaults: {resources: {cpu: 0.1, memory: 128Mi, disk: 256Mi}}\n"   # a node reserves what is asked for
 
 
 def wide(count):
-    return "version: 1\njobs:\n" + "".join(f"  j{n}:\n    run: echo {n}\n" for n in range(count))
+    return "version: 1\n" + SMALL + "jobs:\n" + "".join(f"  j{n}:\n    run: echo {n}\n" for n in range(count))
 
 
 def one(**job):
     lines = "".join(f"    {key}: {value}\n" for key, value in {"run": "echo one", **job}.items())
-    return "version: 1\njobs:\n  one:\n" + lines
+    return "version: 1\n" + SMALL + "jobs:\n  one:\n" + lines
 
 
 class Simulated(unittest.TestCase):
@@ -171,6 +177,63 @@ class AsPods(Simulated):
         self.assertEqual({job["status"] for job in ended["jobs"]}, {"succeeded"})
 
 
+class UnderGvisor(unittest.TestCase):
+    """A job that asks for gVisor: the objects against the real API server, and the pod itself where a node can start it."""
+
+    RUNTIME_CLASS = {"metadata": {"name": "gvisor-story"}, "handler": "runsc", "overhead": {"podFixed": {"cpu": "20m", "memory": "64Mi"}}}
+
+    def build(self, simulated):
+        cluster = Cluster(real=not simulated)
+        cluster.api.delete(resource("runtimeclasses", name="gvisor-story"))
+        cluster.api.create(resource("runtimeclasses"), self.RUNTIME_CLASS)
+        self.addCleanup(cluster.api.delete, resource("runtimeclasses", name="gvisor-story"))
+        space = cluster.make_namespace()
+        self.addCleanup(cluster.remove_namespace, space)
+        server = OnKubernetes(cluster, [cluster.pool(space, simulated, 4, runner_cpu="50m", runtime_classes={"gvisor": "gvisor-story"})], copies=1)
+        self.addCleanup(server.close)
+        server.start()
+        repo = Repository(server.root, "web", {".ci.yaml": one(isolation="gvisor", run='test "$CI_ISOLATION" = gvisor && dmesg | head -1')})
+        server.add_project(repo)
+        return cluster, space, server, Forge(server).push(repo)
+
+    def test_the_pod_has_the_runtime_class_and_its_overhead(self):
+        with Simulation(Cluster(), 2, held=True) as simulation:
+            cluster, space, server, build = self.build(simulated=True)
+            pod = until("its pod is there", lambda: next(iter(cluster.api.list(resource("pods", space))), None))
+            self.assertEqual((pod["spec"]["runtimeClassName"], pod["spec"]["overhead"]), ("gvisor-story", {"cpu": "20m", "memory": "64Mi"}))
+            until("its runner has started", lambda: simulation.runners.started)
+            simulation.release()
+            ended = server.finished(build)
+            nothing_left(cluster, space)
+        self.assertEqual((ended["status"], ended["jobs"][0]["isolation"]), ("succeeded", "gvisor"), ended["jobs"])
+
+    def test_it_runs_under_gvisor_on_a_node_that_can(self):
+        cluster = Cluster(real=True)
+        if not may_lower_oom_score():
+            self.skipTest("gVisor's containerd shim lowers an oom_score_adj, which takes CAP_SYS_RESOURCE, and this machine's root has it not")
+        cluster.give_runner_image()
+        cluster, space, server, build = self.build(simulated=False)
+        ended = server.finished(build)
+        self.assertEqual((ended["status"], ended["jobs"][0]["isolation"]), ("succeeded", "gvisor"), ended["jobs"])
+        self.assertIn(b"gVisor", server.log(build))
+        nothing_left(cluster, space)
+
+
+class Manifests(unittest.TestCase):
+    def test_a_real_api_server_takes_what_is_shipped(self):
+        cluster = Cluster()
+        files = sorted(MANIFESTS.glob("*.yaml"))
+        spaces = [found["metadata"]["name"] for file in files for found in yaml.safe_load_all(file.read_text()) if found and found["kind"] == "Namespace"]
+        for space in spaces:
+            with contextlib.suppress(Refused):
+                cluster.api.create("/api/v1/namespaces", {"metadata": {"name": space}})
+            self.addCleanup(cluster.api.delete, f"/api/v1/namespaces/{space}")
+        for file in files:
+            done = subprocess.run([cluster.servers.programs / "kubectl", "--kubeconfig", cluster.kubeconfig, "apply", "--dry-run=server", "--validate=strict", "-f", file],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            self.assertEqual(done.returncode, 0, f"{file.name}: {done.stdout}")
+
+
 class AcceptanceOnANode(test_acceptance.Acceptance):
     """The story of the main job in pods of a real node: containerd, runc. In its second form the node's kubelet, the pools' keeper and the API server
     are killed along the way."""
@@ -183,7 +246,7 @@ class AcceptanceOnANode(test_acceptance.Acceptance):
         self.server = OnKubernetes(self.cluster, [self.cluster.pool(self.space, False, 4, runner_cpu="50m")])
         self.addCleanup(self.server.close)
         self.server.start()
-        self.repo = Repository(self.server.root, "web", {".ci.yaml": test_acceptance.PIPELINE, "README": "hi\n"})
+        self.repo = Repository(self.server.root, "web", {".ci.yaml": test_acceptance.PIPELINE.replace("env:", SMALL + "env:", 1), "README": "hi\n"})
         self.server.add_project(self.repo)
         self.forge = Forge(self.server)
 

@@ -108,7 +108,7 @@ class DockerEngine(Server):
                 raise Failed(f"docker did not take the image {name}: {said.decode(errors='replace').strip()}")
 
     def forget(self):
-        if not self.network.exists():
+        if not self.network.exists():  # it came no further
             return
         number = self.cgroup()
         self.network.leave(self.name)  # which ends containers and their shims

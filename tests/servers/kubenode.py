@@ -186,7 +186,7 @@ class KubeNode(Parts):
         return self.ctr("version").returncode == 0 and self.ready()
 
     def forget(self):
-        if not self.network.exists():
+        if not self.network.exists():  # it came no further
             return
         end_shims(self.socket)
         unmount_below(self.folder, self.network.sockets / "containerd")

@@ -109,9 +109,9 @@ class Network:
 
     def leave(self, member):
         """Ends whatever lives in the member's namespace and removes that; the last member takes the network along."""
-        if not self.exists():
-            return
         with locked(installs.CACHE / "networks.lock"):
+            if not self.exists():
+                return
             if member in HOSTS:
                 self.empty(member)
             known = self._read()

@@ -141,7 +141,8 @@ class Server:
     def remove(self):
         """Stops it and forgets its data, ports and credentials."""
         was = self.stop()
-        self.forget()
+        if self.known():
+            self.forget()
         shutil.rmtree(self.folder, ignore_errors=True)
         for path in self.state.glob(f"{self.name}.*"):
             path.unlink(missing_ok=True)

@@ -94,7 +94,7 @@ class SimulatedRunners:
         urls, attempt = born["api_url"].split(","), born["attempt"]
         base = f"/runner/v1/attempts/{attempt}"
         runner_id = f"{pod['spec']['nodeName']}/{pod['metadata']['name']}/{pod['metadata']['uid']}"
-        status, said = await self.ask(urls, "POST", f"{base}/start", {"identity": await self.identity(pod), "runner_id": runner_id})
+        status, said = await self.ask(urls, "POST", f"{base}/start", {"identity": await self.identity(pod), "runner_id": runner_id, "isolation": born["isolation"]})
         if status == 409:
             self.counts["refused: another was first"] += 1
             return SECOND_RUNNER
