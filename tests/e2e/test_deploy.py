@@ -14,6 +14,8 @@ from world import BIN
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 ROLES = {"gateway", "builds", "scheduler", "runners", "logs"}
+OF_THE_CLUSTER = {"Namespace", "RuntimeClass", "ClusterRoleBinding"}
+NAMESPACES = {"mayfly", "mayfly-runners"}
 SECRETS = {"database", "redis", "s3_access_key", "s3_secret_key", "runner_key", "sealing_key", "owner_token"}
 
 
@@ -75,12 +77,12 @@ class Deploy(unittest.TestCase):
         for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
             for document in yaml.safe_load_all(path.read_text()):
                 self.assertTrue(document["apiVersion"] and document["metadata"]["name"], path)
-                if document["kind"] != "Namespace":
-                    self.assertEqual(document["metadata"]["namespace"], "mayfly", path)
+                if document["kind"] not in OF_THE_CLUSTER:
+                    self.assertIn(document["metadata"]["namespace"], NAMESPACES, path)
                 yield document
 
-    def of_kind(self, kind):
-        return {document["metadata"]["name"]: document for document in self.manifests() if document["kind"] == kind}
+    def of_kind(self, kind, namespace="mayfly"):
+        return {document["metadata"]["name"]: document for document in self.manifests() if document["kind"] == kind and document["metadata"].get("namespace", namespace) == namespace}
 
     def test_the_cluster_runs_two_of_every_role_with_a_configuration_that_can_be_used(self):
         text = self.of_kind("ConfigMap")["mayfly"]["data"]["mayfly.yaml"]
@@ -94,8 +96,8 @@ class Deploy(unittest.TestCase):
             self.assert_usable(text, "/etc/mayfly-secrets", name)
             self.assertEqual({probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")},
                              {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"})
-            self.assertFalse(spec["automountServiceAccountToken"])
-            self.assertEqual("privileged" in container["securityContext"], name == "runners")
+            self.assertEqual(spec["automountServiceAccountToken"], name == "runners", name)
+            self.assertFalse(container["securityContext"]["allowPrivilegeEscalation"])
             volumes = {volume["name"]: volume for volume in spec["volumes"]}
             self.assertEqual({mount["name"] for mount in container["volumeMounts"]}, set(volumes))
             self.assertEqual(volumes["config"]["configMap"]["name"], "mayfly")

@@ -89,8 +89,8 @@ class KubernetesExecutor final : public Executor {
     for (auto* pod : objects.pods)
       if (!is_over(*pod)) pods.emplace_back(pod->name, pod->uid);
     for (auto& [name, uid] : pods) CO_TRY(co_await remove(pods_path(), name, uid, whole_grace.count()));
-    if (grace > Duration{}) co_await ends_within(attempt, whole_grace);
-    co_return Result<void>{};
+    if (co_await ends_within(attempt, whole_grace + end_patience)) co_return Result<void>{};
+    co_return fail(Errc::timeout, "the cluster does not confirm that the runner of attempt " + attempt.str() + " has ended", "its node may not answer: see kubectl get pods");
   }
 
   Task<Result<std::vector<RunnerStatus>>> list() override {
@@ -312,12 +312,13 @@ class KubernetesExecutor final : public Executor {
     co_return std::unexpected(error_of(read_refusal(answer), "Kubernetes: " + name + " cannot be released"));
   }
 
-  Task<void> ends_within(AttemptId attempt, Duration patience) {
+  Task<bool> ends_within(AttemptId attempt, Duration patience) {
     for (auto until = clock_.now() + patience; clock_.now() < until;) {
       auto status = status_of(attempt);
-      if (!status || !status->running) co_return;
+      if (!status || !status->running) co_return true;
       co_await ended_.wait(clock_, std::min(until, clock_.now() + look_around_every));
     }
+    co_return false;
   }
 
   Loop loop_;

@@ -22,7 +22,7 @@ inline constexpr const char* service_prefix = "service-";            // of a ser
 inline constexpr Duration finished_kept = std::chrono::minutes(5);   // a Job nobody forgets, by the cluster itself
 inline constexpr Duration deadline_margin = std::chrono::minutes(2); // past the runner's own limits, for activeDeadlineSeconds
 inline constexpr Duration service_ready_within = std::chrono::minutes(5);
-inline constexpr Duration node_silence = std::chrono::minutes(1);    // of a node, before its pods are given up
+inline constexpr Duration node_silence = std::chrono::seconds(30);   // of a node, before its pods are given up
 inline constexpr std::size_t max_avoided = 8;
 
 /// "mayfly-<attempt>": the Job's name, and the bare Pod's.

@@ -105,7 +105,7 @@ Task<void> PoolKeeper::follow_assignments() {
         auto build = BuildId::parse(find_string(*body, "build_id").value_or(""));
         if (attempt && build) work_.spawn(start(*build, *attempt));
       } else if (auto stopped = find_string(*body, "stop")) {
-        if (auto attempt = AttemptId::parse(*stopped)) work_.spawn(stop(*attempt));
+        if (auto attempt = AttemptId::parse(*stopped)) work_.spawn(stop(*attempt, cancel_grace));
       }
     }
     if (!messages->empty()) (void)co_await subscription->commit(messages->back().position);
@@ -142,7 +142,7 @@ Task<Result<void>> PoolKeeper::sweep() {
       wanted = job && (is_active(*job) || (job->end_time && *job->end_time + 2 * cancel_grace > clock_.now()));
     }
     // What has no row yet may be an attempt whose assignment is being stored.
-    if (!wanted && !starting_.contains(runner.attempt)) (void)co_await executor_.stop(runner.attempt, Duration{});
+    if (!wanted && !starting_.contains(runner.attempt)) work_.spawn(stop(runner.attempt, Duration{}));
   }
   co_return Result<void>{};
 }
@@ -237,8 +237,10 @@ Task<Result<void>> PoolKeeper::try_start(BuildId build, AttemptId attempt) {
   co_return Result<void>{};
 }
 
-Task<void> PoolKeeper::stop(AttemptId attempt) {
-  auto stopped = co_await executor_.stop(attempt, cancel_grace);
+Task<void> PoolKeeper::stop(AttemptId attempt, Duration grace) {
+  if (!stopping_.emplace(attempt, grace).second) co_return;
+  auto stopped = co_await executor_.stop(attempt, grace);
+  stopping_.erase({attempt, grace});
   if (!stopped) log_warn("a runner could not be stopped", {{"attempt", attempt.str()}, {"error", stopped.error().message}});
 }
 

@@ -42,7 +42,7 @@ class PoolKeeper final {
   Task<Result<void>> sweep();
   Task<void> start(BuildId build, AttemptId attempt);
   Task<Result<void>> try_start(BuildId build, AttemptId attempt);
-  Task<void> stop(AttemptId attempt);
+  Task<void> stop(AttemptId attempt, Duration grace);
   Task<void> keep_issuer();
   Task<Result<bool>> learn_issuer();
   Task<Result<RunnerSpec>> spec_of(const JobState& job, Isolation isolation);
@@ -70,6 +70,7 @@ class PoolKeeper final {
   std::map<AttemptId, Heard> heard_;
   std::set<AttemptId> starting_;
   std::set<AttemptId> started_;
+  std::set<std::pair<AttemptId, Duration>> stopping_;   // under way: a machine that is lost does not answer soon
   std::map<AttemptId, RunnerStatus> troubles_;   // what would be the reason if it went on like this
 };
 
