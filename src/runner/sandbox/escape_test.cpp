@@ -29,6 +29,7 @@ struct Attack {
   const char* script;  // sh; see the variables in prelude()
 };
 
+
 void PrintTo(const Attack& attack, std::ostream* out) { *out << attack.name; }
 
 /// A process of this machine, of our uid, that waits to be attacked.
@@ -144,7 +145,7 @@ constexpr Defences no_process_namespace_no_uid{.own_uid = false, .process_namesp
 constexpr Defences dumpable_init{.undumpable_init = false};
 constexpr Defences host_network{.network_namespace = false};
 
-const Attack attacks[] = {
+const Attack on_the_host[] = {
     // Files of the host: two walls, each tried alone.
     {"ReadShadowThroughTheUid", no_list, no_list_no_uid, "cat $HOST/etc/shadow >/dev/null && echo ESCAPED"},
     {"ReadShadowThroughTheAllowList", no_uid, no_list_no_uid, "cat $HOST/etc/shadow >/dev/null && echo ESCAPED"},
@@ -158,10 +159,15 @@ const Attack attacks[] = {
     {"SignalAProcessThroughItsNamespace", no_uid, no_process_namespace_no_uid, "kill -0 $VICTIM && echo ESCAPED"},
     {"SignalAProcessThroughTheUid", no_process_namespace, no_process_namespace_no_uid, "kill -0 $VICTIM && echo ESCAPED"},
     // mayfly-init, of the same uid and in the same namespaces.
-    {"OpenTheDescriptorsOfInit", all, dumpable_init, "ls /proc/1/fd && echo ESCAPED"},
+    {"OpenTheDescriptorsOfInit", all, dumpable_init, "try 'for n in os.listdir(\"/proc/1/fd\"): os.open(\"/proc/1/fd/\" + n, os.O_WRONLY)'"},
     {"ReadTheMemoryOfInit", all, dumpable_init, "try 'os.open(\"/proc/1/mem\", os.O_RDWR)'"},
     {"TraceInit", all, dumpable_init, "try 'check(libc.ptrace(0x4206, 1, None, None))'"},
-    // The kernel.
+    {"SetThePatternOfCoreFiles", all, no_process_namespace_no_uid, "try 'os.open(\"/proc/sys/kernel/core_pattern\", os.O_WRONLY)'"},
+    {"OpenTheSysrqTrigger", all, no_process_namespace_no_uid, "try 'os.open(\"/proc/sysrq-trigger\", os.O_WRONLY)'"},
+};
+
+// A job under gVisor may do to its own kernel what it can.
+const Attack on_the_kernel[] = {
     {"Mount", all, no_seccomp, "try 'check(libc.unshare(0x10020000)); open(\"/proc/self/uid_map\", \"w\").write(f\"0 {os.getuid()} 1\"); check(libc.mount(b\"x\", b\"/mnt\", b\"tmpfs\", 0, None))'"},
     {"Chroot", all, no_seccomp_all_capabilities, "try 'check(libc.chroot(b\"/tmp\"))'"},
     {"MakeAUserNamespace", all, no_seccomp, "try 'check(libc.unshare(0x10000000))'"},
@@ -176,11 +182,26 @@ const Attack attacks[] = {
     {"OpenANetlinkSocketOtherThanForRoutes", all, no_seccomp, "try 'socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)'"},
     {"OpenAVirtualMachineSocket", all, no_seccomp, "try 'socket.socket(40, socket.SOCK_STREAM)'"},
     {"OpenACryptoSocket", all, no_seccomp, "try 'socket.socket(38, socket.SOCK_SEQPACKET)'"},
-    {"SetThePatternOfCoreFiles", all, no_process_namespace_no_uid, "try 'os.open(\"/proc/sys/kernel/core_pattern\", os.O_WRONLY)'"},
-    {"OpenTheSysrqTrigger", all, no_process_namespace_no_uid, "try 'os.open(\"/proc/sysrq-trigger\", os.O_WRONLY)'"},
 };
 
-INSTANTIATE_TEST_SUITE_P(Sandbox, Attempt, testing::ValuesIn(attacks), [](auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Host, Attempt, testing::ValuesIn(on_the_host), [](auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Kernel, Attempt, testing::ValuesIn(on_the_kernel), [](auto& info) { return info.param.name; });
+
+class AttemptUnderGvisor : public Attempt {
+ protected:
+  void SetUp() override {
+    if (runsc_for_tests().empty()) GTEST_SKIP() << no_runsc;
+    isolation_ = "gvisor";
+    Attempt::SetUp();
+  }
+};
+
+TEST_P(AttemptUnderGvisor, Fails) {
+  auto output = run_job(make_spec(), "#undumpable\n" + prelude() + GetParam().script + "; echo tried").output;
+  EXPECT_THAT(output, testing::AllOf(Not(HasSubstr(won)), HasSubstr("tried")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Host, AttemptUnderGvisor, testing::ValuesIn(on_the_host), [](auto& info) { return info.param.name; });
 
 TEST_F(Escape, ASetuidProgramGivesNothing) {
   auto make_setuid = [](const std::string& path) {

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -35,7 +36,8 @@ struct Layout {
   std::vector<char*> arguments;
   int null_fd;
   int failure_fd;
-  int mapped_fd;  // told once the user namespace has its maps
+  int mapped_fd;  // told once there is a user namespace: with its maps, or in want of them
+  int go_fd;      // told when they have been written
   pid_t parent;
   char uid_map[32];
   char gid_map[32];
@@ -110,6 +112,16 @@ void drop_identity(const Layout& layout) {
   die_with_parent(layout);  // a change of uid forgets it
 }
 
+/// Root of a namespace of people who are nobody outside; our parent says who they are.
+void become_root_of_others(const Layout& layout) {
+  if (layout.job.users.empty()) return;
+  char go = 0;
+  bool ok = unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write(layout.mapped_fd, "y", 1) == 1 && read(layout.go_fd, &go, 1) == 1;
+  ok = ok && syscall(SYS_setgroups, 0, nullptr) == 0 && syscall(SYS_setresgid, 0, 0, 0) == 0 && syscall(SYS_setresuid, 0, 0, 0) == 0;
+  if (!ok) give_up(layout, Stage::user_namespace);
+  die_with_parent(layout);
+}
+
 void arrange_descriptors(const Layout& layout) {
   bool ok = dup2(layout.null_fd, 0) == 0 && dup2(layout.job.output, 1) == 1 && dup2(layout.job.output, 2) == 2;
   ok = ok && syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
@@ -131,6 +143,7 @@ void arrange_descriptors(const Layout& layout) {
   umask(022);
   if (chdir("/") != 0) give_up(layout, Stage::mount, 0);
   drop_identity(layout);
+  become_root_of_others(layout);
   arrange_descriptors(layout);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   char* no_environment[] = {nullptr};
@@ -155,15 +168,32 @@ std::string describe(const JobProcess& job, const Failure& failure) {
   return "start";
 }
 
+/// Blocks until the child has made its namespace; if it ends before, read_failure says why.
+Result<void> introduce_users(pid_t child, const JobProcess& job, int made_fd, int go_fd) {
+  char made = 0;
+  if (read(made_fd, &made, 1) != 1) return {};
+  std::string map;
+  for (auto& user : job.users) map += std::to_string(user.inside) + " " + std::to_string(user.outside) + " 1\n";
+  for (auto file : {"uid_map", "gid_map"}) {
+    auto path = "/proc/" + std::to_string(child) + "/" + file;
+    UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd || write(fd.get(), map.data(), map.size()) != ssize_t(map.size())) return fail(Errc::unavailable, "sandbox: cannot write " + path + ": " + std::strerror(errno));
+  }
+  if (write(go_fd, "y", 1) != 1) return fail(Errc::unavailable, "sandbox: its process does not listen");
+  return {};
+}
+
 }  // namespace
 
 Result<SpawnedJob> spawn_job(const JobProcess& job) {
-  int ends[2], mapped[2];
+  int ends[2], mapped[2], go[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail(Errc::unavailable, std::string("sandbox: no pipe: ") + std::strerror(errno));
   UniqueFd readable(ends[0]), writable(ends[1]), null_fd(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (pipe2(mapped, O_CLOEXEC) != 0) return fail(Errc::unavailable, std::string("sandbox: no pipe: ") + std::strerror(errno));
   UniqueFd mapped_reader(mapped[0]), mapped_writer(mapped[1]);
-  Layout layout{job, {}, null_fd.get(), writable.get(), mapped_writer.get(), getpid(), {}, {}};
+  if (pipe2(go, O_CLOEXEC) != 0) return fail(Errc::unavailable, std::string("sandbox: no pipe: ") + std::strerror(errno));
+  UniqueFd go_reader(go[0]), go_writer(go[1]);
+  Layout layout{job, {}, null_fd.get(), writable.get(), mapped_writer.get(), go_reader.get(), getpid(), {}, {}};
   std::snprintf(layout.uid_map, sizeof layout.uid_map, "0 %u 1", getuid());
   std::snprintf(layout.gid_map, sizeof layout.gid_map, "0 %u 1", getgid());
   for (auto& argument : job.arguments) layout.arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -180,6 +210,14 @@ Result<SpawnedJob> spawn_job(const JobProcess& job) {
   char told;
   mapped_writer.reset();
   if (job.own_user_namespace && read(mapped_reader.get(), &told, 1) != 1) log_warn("sandbox: its process ended before it had a user namespace");
+  if (!job.users.empty()) {
+    auto introduced = introduce_users(pid, job, mapped_reader.get(), go_writer.get());
+    if (!introduced) {
+      ::kill(pid, SIGKILL);
+      waitpid(pid, nullptr, 0);
+      return std::unexpected(introduced.error());
+    }
+  }
   return SpawnedJob{pid, UniqueFd(pidfd), std::move(readable)};
 }
 

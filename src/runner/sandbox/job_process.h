@@ -28,6 +28,12 @@ struct Identity {
   gid_t gid = 0;
 };
 
+/// One uid, and the gid of the same number, of a user namespace.
+struct UserMap {
+  uid_t inside = 0;
+  uid_t outside = 0;
+};
+
 struct JobProcess {
   int unified_cgroup = -1;             // directory of a v2 cgroup to be born in; -1: the runner's own
   std::vector<int> cgroup_tasks;       // v1 `tasks` files to enter
@@ -39,6 +45,7 @@ struct JobProcess {
   std::vector<NetlinkRequest> network_setup;  // sent to the kernel in it
   std::vector<MountStep> mounts;       // in a mount namespace of its own
   std::optional<Identity> become;      // after the mounts; no groups besides
+  std::vector<UserMap> users;          // else, if not empty: root of a user namespace with these, 0 among them
   std::vector<std::string> arguments;  // [0] is the program's path
   std::vector<int> keep_open;          // under the same numbers in the program; everything else above 2 is closed
   int output = -1;                     // its stdout and stderr

@@ -31,6 +31,7 @@ struct SandboxSpec {
   std::int64_t disk_bytes = 0;
   std::int64_t pids = 0;
   std::string isolation = "sandbox";   // what the job runs under; a launcher that cannot give it fails
+  std::string runsc = {};              // gVisor's program; empty: looked up in PATH
   std::vector<ServiceSpec> services = {};   // in the job's own network
   std::string attempt_dir;       // exists, mode 0700, ours alone; whatever the sandbox keeps on the host lives below it
   std::string cache_dir = {};    // unpacked images, disk templates, for all attempts; empty: `sandbox` beside attempt_dir's parent

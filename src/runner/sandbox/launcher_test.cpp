@@ -37,7 +37,9 @@ std::string traces_of(const SandboxSpec& spec, uid_t uid) {
   for (auto& device : std::filesystem::directory_iterator("/sys/block"))
     if (read_file(device.path() / "loop/backing_file").find(spec.attempt.str()) != std::string::npos) traces << "loop device: " << device.path() << "\n";
   for (auto& process : std::filesystem::directory_iterator("/proc"))
-    if (read_file(process.path() / "status").find("\nUid:\t" + std::to_string(uid) + "\t") != std::string::npos) traces << "process: " << process.path() << "\n";
+    if (read_file(process.path() / "status").find("\nUid:\t" + std::to_string(uid) + "\t") != std::string::npos ||
+        read_file(process.path() / "cgroup").find(spec.attempt.str()) != std::string::npos)
+      traces << "process: " << process.path() << "\n";
   return traces.str();
 }
 
@@ -51,16 +53,17 @@ std::string traces_after_a_while(const SandboxSpec& spec, uid_t uid) {
   return traces;
 }
 
-struct SandboxOnThisMachine : SandboxTest {};
+struct SandboxOnThisMachine : EveryIsolation {};
+MAYFLY_ON_EVERY_ISOLATION(SandboxOnThisMachine);
 
-TEST_F(SandboxOnThisMachine, RunsAScriptAsTheFirstProcessOfItsOwnWorld) {
+TEST_P(SandboxOnThisMachine, RunsAScriptAsTheFirstProcessOfItsOwnWorld) {
   auto job = run_job("echo \"$(id -un) in $(pwd) on $(cat /etc/hostname)\"; exit 3");
   EXPECT_EQ(job.output, "mayfly in /workspace on mayfly\n");
   EXPECT_EQ(job.exit_code, 3);
   EXPECT_EQ(job.detail, "");
 }
 
-TEST_F(SandboxOnThisMachine, TheWorkspaceIsTheSameDirectoryOnBothSides) {
+TEST_P(SandboxOnThisMachine, TheWorkspaceIsTheSameDirectoryOnBothSides) {
   auto job = start(make_spec(), "until [ -e from-outside ]; do sleep 0.01; done; cat from-outside; echo inside > from-inside; stat -c %U from-outside");
   auto& paths = job.sandbox().paths();
   auto partial = paths.workspace_host + "/partial";
@@ -71,14 +74,14 @@ TEST_F(SandboxOnThisMachine, TheWorkspaceIsTheSameDirectoryOnBothSides) {
   EXPECT_EQ(read_file(paths.workspace_host + "/from-inside"), "inside\n");
 }
 
-TEST_F(SandboxOnThisMachine, IsTheSameUnderARunnersUmask) {
+TEST_P(SandboxOnThisMachine, IsTheSameUnderARunnersUmask) {
   auto before = umask(077);
   auto job = run_job("cat /etc/hostname /etc/resolv.conf; id -un; cd /tmp && cd /var/tmp && cd /usr/local/lib && cd /run && echo x > /tmp/x && stat -c %a /tmp /usr/local /tmp/x");
   umask(before);
   EXPECT_EQ(job.output, "mayfly\nmayfly\n1777\n755\n644\n");
 }
 
-TEST_F(SandboxOnThisMachine, LeavesNothingBehind) {
+TEST_P(SandboxOnThisMachine, LeavesNothingBehind) {
   auto spec = make_spec();
   uid_t uid;
   {
@@ -93,7 +96,7 @@ TEST_F(SandboxOnThisMachine, LeavesNothingBehind) {
   EXPECT_FALSE(std::filesystem::exists(spec.attempt_dir + "/disk.ext4"));
 }
 
-TEST_F(SandboxOnThisMachine, EndsWithARunnerThatIsKilled) {
+TEST_P(SandboxOnThisMachine, EndsWithARunnerThatIsKilled) {
   if (!needs_root()) GTEST_SKIP() << "as root only: unprivileged jobs have no uid to be told by";
   auto spec = make_spec();
   int told[2];
@@ -130,7 +133,7 @@ TEST_F(SandboxOnThisMachine, EndsWithARunnerThatIsKilled) {
   close(told[0]);
 }
 
-TEST_F(SandboxOnThisMachine, KillEndsEverythingInside) {
+TEST_P(SandboxOnThisMachine, KillEndsEverythingInside) {
   auto job = start(make_spec(), "trap '' TERM INT HUP; setsid sleep 1000 & echo ready; while :; do sleep 1000; done");
   ASSERT_EQ(job.read_line(), "ready\n");
   job.sandbox().kill();
@@ -140,7 +143,7 @@ TEST_F(SandboxOnThisMachine, KillEndsEverythingInside) {
   EXPECT_EQ(again->exit_code, 128 + SIGKILL);
 }
 
-TEST_F(SandboxOnThisMachine, TwoJobsAtOnceAreStrangers) {
+TEST_P(SandboxOnThisMachine, TwoJobsAtOnceAreStrangers) {
   auto one = start(make_spec(), "echo one > /tmp/mine; echo ready; until [ -e go ]; do sleep 0.01; done; cat /tmp/mine");
   ASSERT_EQ(one.read_line(), "ready\n");
   auto two = start(make_spec(), "ls /tmp; echo two > /tmp/mine; ls /proc | grep -c '^[0-9]'");
@@ -152,7 +155,7 @@ TEST_F(SandboxOnThisMachine, TwoJobsAtOnceAreStrangers) {
   EXPECT_EQ(one.finish().output, "one\n");
 }
 
-TEST_F(SandboxOnThisMachine, SaysWhatIsWrongBeforeAnythingRuns) {
+TEST_P(SandboxOnThisMachine, SaysWhatIsWrongBeforeAnythingRuns) {
   auto spec = make_spec();
   spec.init_path = data_.file("no-such-init");
   auto job = try_start(spec, "true");
@@ -165,7 +168,7 @@ TEST_F(SandboxOnThisMachine, SaysWhatIsWrongBeforeAnythingRuns) {
   EXPECT_EQ(try_start(spec, "true").error().code, Errc::invalid);
 }
 
-TEST_F(SandboxOnThisMachine, SaysWhyItsFirstProcessDidNotStart) {
+TEST_P(SandboxOnThisMachine, SaysWhyItsFirstProcessDidNotStart) {
   auto spec = make_spec();
   spec.init_path = data_.file("not-a-program");
   std::ofstream(spec.init_path) << "hello";

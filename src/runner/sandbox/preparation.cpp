@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "runner/sandbox/firewall.h"
+#include "runner/sandbox/gvisor.h"
 #include "runner/sandbox/image.h"
 #include "runner/sandbox/init_file.h"
 #include "adapters/sandbox/tools.h"
@@ -35,21 +36,12 @@ std::vector<std::string> hidden_paths(const SandboxSpec& spec) {
 
 void append(std::vector<std::string>& to, std::initializer_list<std::string> words) { to.insert(to.end(), words); }
 
-/// What bubblewrap is to start, where jobs and services differ.
-struct Inside {
-  std::string host_name;
-  bool no_network = false;               // a namespace of bubblewrap's own, with nobody in it
-  std::vector<std::string> env = {};     // "KEY=value", the image's
-  std::vector<std::string> init = {};    // arguments of mayfly-init
-};
-
 std::vector<std::string> bubblewrap_arguments(const Inside& inside, const Defences& defences, const std::string& bwrap, int seccomp) {
-  auto uid = std::to_string(uid_inside);
+  auto uid = std::to_string(job_uid_inside);
   std::vector<std::string> arguments = {bwrap, "--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup", "--new-session", "--die-with-parent",
                                         "--uid", uid, "--gid", uid, "--hostname", inside.host_name, "--bind", meeting_point, "/", "--dev", "/dev"};
-  append(arguments, {"--clearenv", "--setenv", "HOME", job_home, "--setenv", "USER", job_user, "--setenv", "LOGNAME", job_user, "--setenv", "PATH", default_path,
-                     "--chdir", job_workspace});
-  for (auto& variable : inside.env) append(arguments, {"--setenv", variable.substr(0, variable.find('=')), variable.substr(variable.find('=') + 1)});
+  append(arguments, {"--clearenv", "--chdir", job_workspace});
+  for (auto& [name, value] : inside.env) append(arguments, {"--setenv", name, value});
   if (defences.process_namespace)
     append(arguments, {"--unshare-pid", "--as-pid-1", "--proc", "/proc"});
   else
@@ -59,7 +51,7 @@ std::vector<std::string> bubblewrap_arguments(const Inside& inside, const Defenc
   append(arguments, {defences.no_capabilities ? "--cap-drop" : "--cap-add", "ALL"});
   if (defences.seccomp) append(arguments, {"--seccomp", std::to_string(seccomp)});
   append(arguments, {"--", job_init});
-  arguments.insert(arguments.end(), inside.init.begin(), inside.init.end());
+  for (auto& word : inside.init) arguments.push_back(word.fd < 0 ? word.text : std::to_string(word.fd));
   return arguments;
 }
 
@@ -70,6 +62,66 @@ std::vector<std::string> service_names(const SandboxSpec& spec) {
   std::vector<std::string> names;
   for (auto& service : spec.services) names.push_back(service.name);
   return names;
+}
+
+/// What everything is started with; an image's own comes over it.
+Env job_env(const std::vector<std::string>& of_image) {
+  Env env{{"HOME", job_home}, {"USER", job_user}, {"LOGNAME", job_user}, {"PATH", default_path}};
+  for (auto& variable : of_image) env[variable.substr(0, variable.find('='))] = variable.substr(variable.find('=') + 1);
+  return env;
+}
+
+/// The sentry reads what it executes; there init is undumpable because it says so itself.
+Result<std::string> readable_init(const std::string& path) {
+  if (access(path.c_str(), R_OK) == 0) return path;
+  return fail(Errc::not_found, "sandbox: no mayfly-init at " + path, "it is installed beside mayfly-runner");
+}
+
+/// The program that puts the walls around a job and its services.
+struct Engine {
+  Isolation isolation = Isolation::sandbox;
+  std::string program;
+  bool gvisor() const { return isolation == Isolation::gvisor; }
+};
+
+Result<Engine> choose_engine(const SandboxSpec& spec) {
+  auto isolation = isolation_from(spec.isolation);
+  if (isolation != Isolation::sandbox && isolation != Isolation::gvisor)
+    return fail(Errc::unsupported, "sandbox: there is no isolation '" + spec.isolation + "' on this kind of pool", "sandbox or gvisor");
+  Engine engine{*isolation, find_program(isolation == Isolation::sandbox ? "bwrap" : spec.runsc.empty() ? "runsc" : spec.runsc)};
+  if (!engine.program.empty()) return engine;
+  if (engine.gvisor()) return fail(Errc::unsupported, "sandbox: gVisor's runsc is not installed", "install it, or set the pool's `runsc`");
+  return fail(Errc::unsupported, "sandbox: bubblewrap is not installed", "apt-get install bubblewrap");
+}
+
+/// Without root there is but one uid to map, and runsc must be the root of its namespace.
+uid_t uid_inside(const Engine& engine) { return engine.gvisor() && geteuid() != 0 ? 0 : job_uid_inside; }
+
+Result<std::string> shown_init(const SandboxSpec& spec, const Engine& engine, const Defences& defences) {
+  return defences.undumpable_init && !engine.gvisor() ? exec_only_init(spec.init_path, cache_directory(spec)) : readable_init(spec.init_path);
+}
+
+/// The part of a process that is bubblewrap's or runsc's. `parts`: of a job or of a service.
+template <class Parts>
+Result<void> describe_engine(const SandboxSpec& spec, const Inside& inside, const std::string& disk, const Defences& defences, const Engine& engine, Parts& parts) {
+  auto& process = parts.process;
+  process.output = parts.output_writer.get();
+  for (auto& word : inside.init)
+    if (word.fd >= 0) process.keep_open.push_back(word.fd);
+  if (!engine.gvisor()) {
+    process.mounts.push_back({parts.root.path, meeting_point, "", "", MS_BIND | MS_REC});
+    if (parts.uid) process.become = Identity{parts.uid->value(), parts.uid->value()};
+    process.keep_open.push_back(parts.seccomp.get());
+    process.arguments = bubblewrap_arguments(inside, defences, engine.program, parts.seccomp.get());
+    return {};
+  }
+  Identity ours{getuid(), getgid()};
+  if (parts.uid) {
+    TRY_ASSIGN(parts.engine_uid, JobUid::claim(spec.attempt));
+    ours = {parts.engine_uid->value(), parts.engine_uid->value()};
+    process.users = {{0, ours.uid}, {job_uid_inside, parts.uid->value()}};
+  }
+  return describe_gvisor({.runsc = engine.program, .disk = disk, .root = parts.root, .engine = ours, .uid_inside = uid_inside(engine), .pids = spec.pids, .meeting_point = meeting_point}, inside, process);
 }
 
 Result<Image> get_image(const SandboxSpec& spec, const std::string& name) {
@@ -126,58 +178,51 @@ Result<void> choose_owner(const SandboxSpec& spec, const Defences& defences, San
   return {};
 }
 
-void describe_process(const SandboxSpec& spec, const Defences& defences, const std::string& bwrap, SandboxParts& parts) {
+Result<void> describe_process(const SandboxSpec& spec, const Defences& defences, const Engine& engine, SandboxParts& parts) {
   auto& process = parts.process;
   process.unified_cgroup = parts.cgroup->unified_directory();
   process.cgroup_tasks = parts.cgroup->task_files();
   process.own_user_namespace = geteuid() != 0;
   process.mounts.push_back({"", "/", "", "", MS_REC | MS_SLAVE});
   for (auto& step : parts.root.mounts) process.mounts.push_back(step);
-  process.mounts.push_back({parts.root.path, meeting_point, "", "", MS_BIND | MS_REC});
-  if (parts.uid) process.become = parts.owner;
-  Inside inside{.host_name = job_user, .no_network = defences.network_namespace && !process.own_network, .env = parts.image.config.env};
-  inside.init = {"--control-fd", std::to_string(spec.control_fd), "--log-fd", std::to_string(spec.log_fd), "--workspace", job_workspace};
-  process.arguments = bubblewrap_arguments(inside, defences, bwrap, parts.seccomp.get());
-  process.keep_open = {spec.control_fd, spec.log_fd, parts.seccomp.get()};
-  process.output = parts.output_writer.get();
+  Inside inside{.host_name = job_user, .no_network = defences.network_namespace && !process.own_network, .env = job_env(parts.image.config.env)};
+  inside.init = {{"--control-fd"}, {"", spec.control_fd}, {"--log-fd"}, {"", spec.log_fd}, {"--workspace"}, {job_workspace}};
+  return describe_engine(spec, inside, parts.disk->path(), defences, engine, parts);
 }
 
 }  // namespace
 
 Result<SandboxParts> prepare_sandbox(const SandboxSpec& spec, const Defences& defences) {
   SandboxParts parts;
-  auto bwrap = find_program("bwrap");
-  if (bwrap.empty()) return fail(Errc::unsupported, "sandbox: bubblewrap is not installed", "apt-get install bubblewrap");
+  TRY_ASSIGN(auto engine, choose_engine(spec));
   TRY_ASSIGN(parts.image, get_image(spec, spec.image));
   TRY(choose_owner(spec, defences, parts));
   TRY(describe_network(spec, defences, parts.process));
-  TRY_ASSIGN(auto init, exec_only_init(spec.init_path, cache_directory(spec)));
+  TRY_ASSIGN(auto init, shown_init(spec, engine, defences));
   TRY_ASSIGN(auto disk, AttemptDisk::create(spec.attempt_dir, cache_directory(spec), spec.disk_bytes));
   parts.disk.emplace(std::move(disk));
-  TRY_ASSIGN(parts.root, compose_root({.disk = parts.disk->path(), .image_root = parts.image.root, .init = defences.undumpable_init ? init : spec.init_path, .resolv_conf = resolver_file(spec),
-                                         .hidden = hidden_paths(spec), .owner = parts.owner, .beside = service_names(spec), .writable = parts.image.config.writable, .privileged = geteuid() == 0}));
-  TRY_ASSIGN(parts.cgroup, JobCgroup::create(CgroupMounts::find(), spec.attempt, {spec.memory_bytes, spec.cpu_milli, spec.pids}));
+  TRY_ASSIGN(parts.root, compose_root({.disk = parts.disk->path(), .image_root = parts.image.root, .init = init, .resolv_conf = resolver_file(spec),
+                                         .hidden = hidden_paths(spec), .owner = parts.owner, .uid_inside = uid_inside(engine), .beside = service_names(spec), .writable = parts.image.config.writable, .privileged = geteuid() == 0}));
+  TRY_ASSIGN(parts.cgroup, JobCgroup::create(CgroupMounts::find(), spec.attempt,
+                                               engine.gvisor() ? gvisor_limits(spec) : CgroupLimits{spec.memory_bytes, spec.cpu_milli, spec.pids}));
   TRY_ASSIGN(parts.seccomp, make_seccomp_filter());
   TRY(open_output(parts));
-  describe_process(spec, defences, bwrap, parts);
+  TRY(describe_process(spec, defences, engine, parts));
   say_what_does_not_hold(spec, parts);
   return parts;
 }
 
 namespace {
 
-void describe_service(const ServiceSpec& service, const Defences& defences, const std::string& bwrap, const SandboxParts& job, ServiceParts& parts) {
+Result<void> describe_service(const SandboxSpec& spec, const ServiceSpec& service, const std::string& disk, const Defences& defences, const Engine& engine,
+                              const SandboxParts& job, ServiceParts& parts) {
   auto& process = parts.process;
   process.unified_cgroup = job.cgroup->unified_directory();
   process.cgroup_tasks = job.cgroup->task_files();
   process.mounts.push_back({"", "/", "", "", MS_REC | MS_SLAVE});
   for (auto& step : parts.root.mounts) process.mounts.push_back(step);
-  process.mounts.push_back({parts.root.path, meeting_point, "", "", MS_BIND | MS_REC});
-  if (parts.uid) process.become = Identity{parts.uid->value(), parts.uid->value()};
-  Inside inside{.host_name = service.name, .init = {"--service-fd", std::to_string(parts.control.get())}};
-  process.arguments = bubblewrap_arguments(inside, defences, bwrap, parts.seccomp.get());
-  process.keep_open = {parts.control.get(), parts.seccomp.get()};
-  process.output = parts.output_writer.get();
+  Inside inside{.host_name = service.name, .env = job_env({}), .init = {{"--service-fd"}, {"", parts.control.get()}}};
+  return describe_engine(spec, inside, disk, defences, engine, parts);
 }
 
 /// What an engine would start it with: the image's environment, and over it the service's own.
@@ -199,17 +244,18 @@ Result<ServiceParts> prepare_service(const SandboxSpec& spec, const ServiceSpec&
     TRY_ASSIGN(parts.uid, JobUid::claim(spec.attempt));
     owner = {parts.uid->value(), parts.uid->value()};
   }
-  TRY_ASSIGN(auto init, exec_only_init(spec.init_path, cache_directory(spec)));
+  TRY_ASSIGN(auto engine, choose_engine(spec));
+  TRY_ASSIGN(auto init, shown_init(spec, engine, {}));
   auto disk = job.disk->path() + "/services/" + service.name;
   std::error_code ec;
   std::filesystem::create_directories(disk, ec);
   if (ec) return fail(Errc::unavailable, "sandbox: cannot make " + disk + ": " + ec.message());
   auto& config = parts.image.config;
   TRY_ASSIGN(parts.root, compose_root({.disk = disk, .image_root = parts.image.root, .init = init, .resolv_conf = resolver_file(spec), .hidden = hidden_paths(spec), .owner = owner,
-                                       .host_name = service.name, .beside = service_names(spec), .writable = config.writable, .privileged = geteuid() == 0}));
+                                       .uid_inside = uid_inside(engine), .host_name = service.name, .beside = service_names(spec), .writable = config.writable, .privileged = geteuid() == 0}));
   TRY_ASSIGN(parts.seccomp, make_seccomp_filter());
   TRY(open_output(parts));
-  describe_service(service, defences, find_program("bwrap"), job, parts);
+  TRY(describe_service(spec, service, disk, defences, engine, job, parts));
   parts.command = config.command;
   if (!service.run.empty()) parts.command = {"/bin/sh", "-c", service.run};
   if (parts.command.empty()) return fail(Errc::invalid, "the image " + service.image + " names no command", "add run: COMMAND to the service");

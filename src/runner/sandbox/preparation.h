@@ -17,6 +17,7 @@ namespace mayfly {
 struct SandboxParts {
   Image image;
   std::optional<JobUid> uid;
+  std::optional<JobUid> engine_uid;   // runsc's
   std::optional<AttemptDisk> disk;
   std::optional<JobCgroup> cgroup;
   UniqueFd seccomp;
@@ -31,6 +32,7 @@ struct SandboxParts {
 struct ServiceParts {
   Image image;
   std::optional<JobUid> uid;
+  std::optional<JobUid> engine_uid;
   UniqueFd seccomp;
   UniqueFd output_reader;
   UniqueFd output_writer;

@@ -216,7 +216,7 @@ class Composer final {
   }
 
   Result<void> write_files() {
-    auto uid = std::to_string(uid_inside), user = std::string(job_user);
+    auto uid = std::to_string(request_.uid_inside), user = std::string(job_user);
     TRY(write("etc/passwd", user + ":x:" + uid + ":" + uid + ":Mayfly job:" + job_home + ":/bin/sh\n" + accounts("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")));
     TRY(write("etc/group", user + ":x:" + uid + ":\n" + accounts("etc/group", "root:x:0:\n")));
     std::string beside;

@@ -14,7 +14,7 @@ inline constexpr const char* job_user = "mayfly";
 inline constexpr const char* job_home = "/home/mayfly";
 inline constexpr const char* job_workspace = "/workspace";
 inline constexpr const char* job_init = "/run/mayfly/init";
-inline constexpr uid_t uid_inside = 1000;
+inline constexpr uid_t job_uid_inside = 1000;
 inline constexpr std::size_t max_account_file_bytes = 1 << 20;  // of an image's /etc/passwd and /etc/group
 
 struct RootRequest {
@@ -24,6 +24,7 @@ struct RootRequest {
   std::string resolv_conf;
   std::vector<std::string> hidden;  // absolute host paths never to show, even below a directory that is shown; outer ones first
   Identity owner;                   // of what the job may write
+  uid_t uid_inside = job_uid_inside;       // the job's name for it
   std::string host_name = job_user;
   std::vector<std::string> beside = {};    // names of who shares the network: each is 127.0.0.1
   std::vector<std::string> writable = {};  // directories of the image besides, relative, no ".."

@@ -16,7 +16,7 @@ using testing::Not;
 
 constexpr uid_t somebody = 54321;
 
-class Unprivileged : public SandboxTest {
+class Unprivileged : public EveryIsolation {
  protected:
   static void SetUpTestSuite() {
     setenv("TMPDIR", "/var/tmp", 1);  // see escape_test.cpp
@@ -47,22 +47,24 @@ class Unprivileged : public SandboxTest {
   static const int init_fd;
 };
 
+MAYFLY_ON_EVERY_ISOLATION(Unprivileged);
+
 const int Unprivileged::init_fd = open(MAYFLY_TEST_INIT, O_RDONLY | O_CLOEXEC);
 
-TEST_F(Unprivileged, RunsJobsInNamespacesAllTheSame) {
+TEST_P(Unprivileged, RunsJobsInNamespacesAllTheSame) {
   auto job = run_job("echo \"$(id -un) in $(pwd)\"; ls /proc | grep -c '^[0-9]'; grep CapEff /proc/self/status; echo x > /workspace/f && echo x > /usr/local/bin/f && ls /usr/local/bin/f");
   EXPECT_EQ(job.output, "mayfly in /workspace\n4\nCapEff:\t0000000000000000\n/usr/local/bin/f\n");
   EXPECT_FALSE(std::filesystem::exists("/usr/local/bin/f"));
 }
 
-TEST_F(Unprivileged, SharesTheWorkspaceWithItsRunner) {
+TEST_P(Unprivileged, SharesTheWorkspaceWithItsRunner) {
   auto job = start(make_spec(), "until [ -e go ]; do sleep 0.01; done; echo inside > answer");
   std::ofstream(job.sandbox().paths().workspace_host + "/go") << "";
   EXPECT_EQ(job.finish().exit_code, 0);
   EXPECT_TRUE(std::filesystem::exists(job.sandbox().paths().workspace_host + "/answer"));
 }
 
-TEST_F(Unprivileged, KeepsJobsFromTheServersFilesAndProcesses) {
+TEST_P(Unprivileged, KeepsJobsFromTheServersFilesAndProcesses) {
   std::ofstream(data_.file("secret")) << "secret\n";
   auto attack = "[ -d /host ] && H=/host; grep -c secret $H" + data_.file("secret") + "; [ -d /proc/" + std::to_string(getpid()) + "/ns ] && echo seen; kill -0 " +
                 std::to_string(getpid()) + " && echo signalled";
@@ -71,13 +73,13 @@ TEST_F(Unprivileged, KeepsJobsFromTheServersFilesAndProcesses) {
   EXPECT_THAT(run_job(make_spec(), attack, {.process_namespace = false}).output, HasSubstr("seen\n"));
 }
 
-TEST_F(Unprivileged, FiltersSystemCalls) {
+TEST_P(Unprivileged, FiltersSystemCalls) {
   auto attack = "unshare -Ur true && echo ESCAPED";
   EXPECT_THAT(run_job(attack).output, Not(HasSubstr("ESCAPED")));
   EXPECT_THAT(run_job(make_spec(), attack, {.seccomp = false}).output, HasSubstr("ESCAPED"));
 }
 
-TEST_F(Unprivileged, HasNetworkBehindTheSameFirewall) {
+TEST_P(Unprivileged, HasNetworkBehindTheSameFirewall) {
   auto spec = make_spec();
   spec.network = true;
   auto job = try_start(spec, "cat /proc/net/route | grep -c tap0; timeout 3 bash -c ': > /dev/tcp/169.254.169.254/80' 2>&1; ip link set tap0 down 2>&1");
@@ -86,14 +88,14 @@ TEST_F(Unprivileged, HasNetworkBehindTheSameFirewall) {
   EXPECT_THAT(job->finish().output, testing::AllOf(HasSubstr("2\n"), HasSubstr("No route to host"), HasSubstr("Operation not permitted")));
 }
 
-TEST_F(Unprivileged, LeavesNothingRunning) {
+TEST_P(Unprivileged, LeavesNothingRunning) {
   auto job = start(make_spec(), "trap '' TERM; sleep 1000 & echo ready; wait");
   ASSERT_EQ(job.read_line(), "ready\n");
   job.sandbox().kill();
   EXPECT_EQ(job.finish().exit_code, 137);
 }
 
-TEST_F(Unprivileged, SaysWhichLimitsDoNotHold) {
+TEST_P(Unprivileged, SaysWhichLimitsDoNotHold) {
   testing::internal::CaptureStderr();
   auto spec = make_spec();
   spec.cpu_milli = 500;

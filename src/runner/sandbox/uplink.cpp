@@ -51,7 +51,11 @@ Result<Uplink> Uplink::start(pid_t pid) {
   posix_spawn_file_actions_adddup2(&actions, alive_end.get(), exit_number);
   posix_spawn_file_actions_addclosefrom_np(&actions, exit_number + 1);
   std::vector<std::string> arguments = {program, "--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp",
-                                        "--ready-fd=" + std::to_string(ready_number), "--exit-fd=" + std::to_string(exit_number), std::to_string(pid), "tap0"};
+                                        "--ready-fd=" + std::to_string(ready_number), "--exit-fd=" + std::to_string(exit_number), };
+  // By its number slirp4netns would enter the process's user namespace first, and under gVisor that does not own the network.
+  if (geteuid() == 0) arguments.insert(arguments.end(), {"--netns-type=path", "/proc/" + std::to_string(pid) + "/ns/net"});
+  else arguments.push_back(std::to_string(pid));
+  arguments.emplace_back("tap0");
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

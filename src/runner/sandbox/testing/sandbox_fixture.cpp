@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "adapters/sandbox/tools.h"
 #include "adapters/sandbox/unique_fd.h"
 
 namespace mayfly {
@@ -62,6 +63,11 @@ JobResult RunningJob::finish() {
   return result;
 }
 
+std::string runsc_for_tests() {
+  auto* named = std::getenv("MAYFLY_TEST_RUNSC");
+  return find_program(named && *named ? named : "runsc");
+}
+
 SandboxTest::SandboxTest() { std::signal(SIGPIPE, SIG_IGN); }
 
 SandboxSpec SandboxTest::make_spec() {
@@ -71,6 +77,8 @@ SandboxSpec SandboxTest::make_spec() {
   spec.memory_bytes = 256 << 20;
   spec.disk_bytes = 64 << 20;
   spec.pids = 64;
+  spec.isolation = isolation_;
+  spec.runsc = runsc_for_tests();
   spec.attempt_dir = data_.file("runners/" + spec.attempt.str());
   spec.init_path = MAYFLY_TEST_INIT;
   std::filesystem::create_directories(spec.attempt_dir);

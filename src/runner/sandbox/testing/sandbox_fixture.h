@@ -39,6 +39,10 @@ class RunningJob final {
   int log_fd_;
 };
 
+/// gVisor's program, or nothing: MAYFLY_TEST_RUNSC, else PATH.
+std::string runsc_for_tests();
+inline constexpr const char* no_runsc = "gVisor's runsc is not here: scripts/servers up runsc; eval \"$(scripts/servers env)\"";
+
 class SandboxTest : public testing::Test {
  protected:
   SandboxTest();
@@ -50,9 +54,23 @@ class SandboxTest : public testing::Test {
   JobResult run_job(const std::string& script) { return run_job(make_spec(), script); }
   JobResult run_job(SandboxSpec spec, const std::string& script, Defences defences = {}) { return start(std::move(spec), script, defences).finish(); }
 
+  std::string isolation_ = "sandbox";   // of make_spec()
   TempDir data_;
   TestLoop loop_;
 };
+
+/// What is the same wall under bubblewrap and under gVisor.
+class EveryIsolation : public SandboxTest, public testing::WithParamInterface<const char*> {
+ protected:
+  EveryIsolation() { isolation_ = GetParam(); }
+  void SetUp() override {
+    if (gvisor() && runsc_for_tests().empty()) GTEST_SKIP() << no_runsc;
+  }
+  bool gvisor() const { return isolation_ == "gvisor"; }
+};
+
+#define MAYFLY_ON_EVERY_ISOLATION(suite) \
+  INSTANTIATE_TEST_SUITE_P(Isolation, suite, testing::Values("sandbox", "gvisor"), [](auto& info) { return std::string(info.param); })
 
 /// Attempts that differ from each other and from those of other test programs.
 AttemptId fresh_attempt();

@@ -1,6 +1,7 @@
 // The smallest thing a sandbox can start instead of mayfly-init: runs the shell script it reads from --control-fd, with
-// --log-fd as its stdout and stderr, and ends with its exit code. Static, for it must run in any image.
+// --log-fd as its stdout and stderr, and ends with its exit code. A script whose first line is #undumpable has it keep its memory to itself. Static, for it must run in any image.
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +39,7 @@ std::string read_all(int fd) {
 int main(int argc, char** argv) {
   int control = number_after(argc, argv, "--control-fd"), log = number_after(argc, argv, "--log-fd");
   auto script = read_all(control);
+  if (script.starts_with("#undumpable\n")) prctl(PR_SET_DUMPABLE, 0);   // as mayfly-init
   pid_t child = fork();
   if (child == 0) {
     close(control);
