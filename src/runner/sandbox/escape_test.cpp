@@ -159,7 +159,7 @@ const Attack on_the_host[] = {
     {"SignalAProcessThroughItsNamespace", no_uid, no_process_namespace_no_uid, "kill -0 $VICTIM && echo ESCAPED"},
     {"SignalAProcessThroughTheUid", no_process_namespace, no_process_namespace_no_uid, "kill -0 $VICTIM && echo ESCAPED"},
     // mayfly-init, of the same uid and in the same namespaces.
-    {"OpenTheDescriptorsOfInit", all, dumpable_init, "try 'for n in os.listdir(\"/proc/1/fd\"): os.open(\"/proc/1/fd/\" + n, os.O_WRONLY)'"},
+    {"OpenTheDescriptorsOfInit", all, dumpable_init, "try '\nopened = 0\nfor n in os.listdir(\"/proc/1/fd\"):\n  try: os.open(\"/proc/1/fd/\" + n, os.O_WRONLY); opened += 1\n  except OSError: pass\nassert opened'"},
     {"ReadTheMemoryOfInit", all, dumpable_init, "try 'os.open(\"/proc/1/mem\", os.O_RDWR)'"},
     {"TraceInit", all, dumpable_init, "try 'check(libc.ptrace(0x4206, 1, None, None))'"},
     {"SetThePatternOfCoreFiles", all, no_process_namespace_no_uid, "try 'os.open(\"/proc/sys/kernel/core_pattern\", os.O_WRONLY)'"},

@@ -14,7 +14,7 @@
 namespace mayfly {
 namespace {
 
-constexpr const char* engine_directory = "engine";   // on the attempt's disk: what is runsc's and not the job's
+constexpr const char* engine_directory = "engine";   // on the disk, outside of the root: where runsc finds what is its own
 constexpr int first_fd_inside = 3;
 
 std::unexpected<Error> failed(const std::string& what) { return fail(Errc::unavailable, "sandbox: cannot " + what + ": " + std::strerror(errno)); }
@@ -48,6 +48,7 @@ json::object process_of(const GvisorRequest& request, const Inside& inside, std:
 std::string configuration(const Inside& inside, json::object process, const std::string& root, const std::string& workspace) {
   // An empty /tmp would become a file system in memory, beyond the disk's limit.
   json::array mounts{mount("/proc", "proc", "proc", {"nosuid", "nodev", "noexec"}), mount("/dev", "tmpfs", "tmpfs", {"nosuid"}),
+                     mount("/dev/shm", "tmpfs", "shm", {"nosuid", "nodev", "mode=1777"}),
                      mount("/tmp", "bind", root + "/tmp", {"rw", "bind", "nosuid", "nodev"}), mount(job_workspace, "bind", workspace, {"rw", "bind", "nosuid", "nodev"})};
   json::array namespaces;
   for (auto type : {"pid", "ipc", "uts", "mount"}) namespaces.push_back(json::object{{"type", type}});
@@ -79,16 +80,19 @@ CgroupLimits gvisor_limits(const SandboxSpec& spec) {
 }
 
 Result<void> describe_gvisor(const GvisorRequest& request, const Inside& inside, JobProcess& process) {
-  auto ours = request.disk + "/" + engine_directory, theirs = request.meeting_point + "/" + engine_directory;
+  auto& ours = request.directory;
+  auto shown = request.disk + "/" + engine_directory, theirs = request.meeting_point + "/" + engine_directory;
   auto seen = [&](const std::string& path) { return request.meeting_point + path.substr(request.disk.size()); };
   TRY(make_directory(ours, 0755));
+  TRY(make_directory(shown, 0755));
   TRY(make_directory(ours + "/state", 0700));
   if (geteuid() == 0 && chown((ours + "/state").c_str(), request.engine.uid, request.engine.gid) != 0) return failed("give " + ours + " to runsc");
   std::vector<int> fds;
   auto started = process_of(request, inside, fds);
   TRY(write_for_engine(ours + "/config.json", configuration(inside, std::move(started), seen(request.root.path), seen(request.root.workspace))));
   TRY(write_for_engine(ours + "/runsc", ""));
-  process.mounts.push_back({request.runsc, ours + "/runsc", "", "", MS_BIND});
+  process.mounts.push_back({ours, shown, "", "", MS_BIND});
+  process.mounts.push_back({request.runsc, shown + "/runsc", "", "", MS_BIND});
   process.mounts.push_back({request.disk, request.meeting_point, "", "", MS_BIND | MS_REC});
   process.arguments = {theirs + "/runsc", "--root=" + theirs + "/state", "--platform=systrap", inside.no_network ? "--network=none" : "--network=host",
                        "--ignore-cgroups", "--overlay2=none", "--host-settings=ignore", "--log=/dev/null", "run", "--bundle=" + theirs};

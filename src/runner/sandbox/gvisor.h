@@ -38,6 +38,7 @@ struct Inside {
 
 struct GvisorRequest {
   std::string runsc;          // the program on the host
+  std::string directory;      // on the host, to be made: what runsc is told and what it notes; not on the job's disk
   std::string disk;           // on the host, with the composed root below it
   const ComposedRoot& root;
   Identity engine;            // who runsc is on the host
@@ -46,7 +47,7 @@ struct GvisorRequest {
   std::string meeting_point;  // where `disk` is bound, for runsc to find
 };
 
-/// Writes what runsc is told below request.disk, and completes `process` with the mounts it needs and its arguments.
+/// Writes what runsc is told, and completes `process` with the mounts it needs and its arguments.
 Result<void> describe_gvisor(const GvisorRequest& request, const Inside& inside, JobProcess& process);
 
 }  // namespace mayfly

@@ -150,7 +150,7 @@ TEST_P(SandboxOnThisMachine, TwoJobsAtOnceAreStrangers) {
   if (needs_root()) {
     EXPECT_NE(one.sandbox().paths().uid, two.sandbox().paths().uid);
   }
-  EXPECT_EQ(two.finish().output.substr(0, 1), "4") << "init, sh, ls and grep";
+  EXPECT_THAT(two.finish().output.substr(0, 1), testing::AnyOf("3", "4")) << "init, sh, ls and perhaps already grep";
   std::ofstream(one.sandbox().paths().workspace_host + "/go") << "";
   EXPECT_EQ(one.finish().output, "one\n");
 }

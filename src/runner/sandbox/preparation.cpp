@@ -103,7 +103,7 @@ Result<std::string> shown_init(const SandboxSpec& spec, const Engine& engine, co
 
 /// The part of a process that is bubblewrap's or runsc's. `parts`: of a job or of a service.
 template <class Parts>
-Result<void> describe_engine(const SandboxSpec& spec, const Inside& inside, const std::string& disk, const Defences& defences, const Engine& engine, Parts& parts) {
+Result<void> describe_engine(const SandboxSpec& spec, const Inside& inside, const std::string& disk, const std::string& directory, const Defences& defences, const Engine& engine, Parts& parts) {
   auto& process = parts.process;
   process.output = parts.output_writer.get();
   for (auto& word : inside.init)
@@ -121,7 +121,7 @@ Result<void> describe_engine(const SandboxSpec& spec, const Inside& inside, cons
     ours = {parts.engine_uid->value(), parts.engine_uid->value()};
     process.users = {{0, ours.uid}, {job_uid_inside, parts.uid->value()}};
   }
-  return describe_gvisor({.runsc = engine.program, .disk = disk, .root = parts.root, .engine = ours, .uid_inside = uid_inside(engine), .pids = spec.pids, .meeting_point = meeting_point}, inside, process);
+  return describe_gvisor({.runsc = engine.program, .directory = directory, .disk = disk, .root = parts.root, .engine = ours, .uid_inside = uid_inside(engine), .pids = spec.pids, .meeting_point = meeting_point}, inside, process);
 }
 
 Result<Image> get_image(const SandboxSpec& spec, const std::string& name) {
@@ -187,7 +187,7 @@ Result<void> describe_process(const SandboxSpec& spec, const Defences& defences,
   for (auto& step : parts.root.mounts) process.mounts.push_back(step);
   Inside inside{.host_name = job_user, .no_network = defences.network_namespace && !process.own_network, .env = job_env(parts.image.config.env)};
   inside.init = {{"--control-fd"}, {"", spec.control_fd}, {"--log-fd"}, {"", spec.log_fd}, {"--workspace"}, {job_workspace}};
-  return describe_engine(spec, inside, parts.disk->path(), defences, engine, parts);
+  return describe_engine(spec, inside, parts.disk->path(), spec.attempt_dir + "/engine", defences, engine, parts);
 }
 
 }  // namespace
@@ -222,7 +222,7 @@ Result<void> describe_service(const SandboxSpec& spec, const ServiceSpec& servic
   process.mounts.push_back({"", "/", "", "", MS_REC | MS_SLAVE});
   for (auto& step : parts.root.mounts) process.mounts.push_back(step);
   Inside inside{.host_name = service.name, .env = job_env({}), .init = {{"--service-fd"}, {"", parts.control.get()}}};
-  return describe_engine(spec, inside, disk, defences, engine, parts);
+  return describe_engine(spec, inside, disk, spec.attempt_dir + "/engine-" + service.name, defences, engine, parts);
 }
 
 /// What an engine would start it with: the image's environment, and over it the service's own.

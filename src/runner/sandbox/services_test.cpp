@@ -16,7 +16,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-class Service : public SandboxTest {
+class Service : public EveryIsolation {
  protected:
   /// A job whose first process runs this script, with these services on the host's own programs.
   SandboxSpec beside(std::vector<ServiceSpec> services) {
@@ -50,16 +50,18 @@ class Service : public SandboxTest {
   std::vector<std::string> said_;
 };
 
+MAYFLY_ON_EVERY_ISOLATION(Service);
+
 constexpr const char* greets = "import socket; s = socket.create_server((\"127.0.0.1\", 7000))\nwhile 1: s.accept()[0].sendall(b\"hello\")";
 
-TEST_F(Service, IsReachedByItsNameWithoutAnyNetwork) {
+TEST_P(Service, IsReachedByItsNameWithoutAnyNetwork) {
   auto sandbox = launch(beside({host("greeter", python(greets)), host("guest", "sleep 1000", python("import socket; assert socket.create_connection((\"greeter\", 7000), 2).recv(5) == b\"hello\""))}));
   auto failure = started(*sandbox);
   EXPECT_FALSE(failure) << failure->what;
   EXPECT_THAT(said_, testing::UnorderedElementsAre(HasSubstr("the service 'greeter' is ready after"), HasSubstr("the service 'guest' is ready after")));
 }
 
-TEST_F(Service, LivesInAWorldOfItsOwn) {
+TEST_P(Service, LivesInAWorldOfItsOwn) {
   auto spec = beside({host("one", "touch /tmp/mine; echo $HOME $SECRET $(cat /etc/hostname); ls /tmp; ps -e | wc -l; id -u; exit 1", "false"), host("two", "touch /tmp/other; sleep 1000")});
   spec.services[0].env = {{"SECRET", "own"}};
   auto sandbox = launch(spec);
@@ -76,13 +78,13 @@ TEST_F(Service, LivesInAWorldOfItsOwn) {
   EXPECT_EQ(failure->last_lines[3], "1000");
 }
 
-TEST_F(Service, MayOpenLowPorts) {
+TEST_P(Service, MayOpenLowPorts) {
   auto sandbox = launch(beside({host("web", python("import socket, time; s = socket.create_server((\"0.0.0.0\", 80)); time.sleep(1000)"), python("import socket; socket.create_connection((\"web\", 80), 2)"))}));
   auto failure = started(*sandbox);
   EXPECT_FALSE(failure) << failure->what << testing::PrintToString(failure->last_lines);
 }
 
-TEST_F(Service, ThatEndsLaterIsTold) {
+TEST_P(Service, ThatEndsLaterIsTold) {
   auto sandbox = launch(beside({host("db", "until [ -e /tmp/go ]; do sleep 0.01; done; echo out of ideas; exit 3", "touch /tmp/go"), host("other", "sleep 1000")}));
   ASSERT_FALSE(started(*sandbox));
   auto failure = loop_.run(sandbox->service_ended());
@@ -91,7 +93,7 @@ TEST_F(Service, ThatEndsLaterIsTold) {
   EXPECT_THAT(failure->last_lines, ElementsAre("out of ideas"));
 }
 
-TEST_F(Service, ThatEatsTheMemoryIsToldApart) {
+TEST_P(Service, ThatEatsTheMemoryIsToldApart) {
   auto spec = beside({host("hog", "until [ -e /tmp/go ]; do sleep 0.01; done; exec python3 -c 'x = bytearray(1 << 30)'", "touch /tmp/go")});
   auto sandbox = launch(spec);
   ASSERT_FALSE(started(*sandbox));
@@ -101,7 +103,7 @@ TEST_F(Service, ThatEatsTheMemoryIsToldApart) {
   EXPECT_EQ(failure->what, "the service 'hog' was killed while the job ran: it and the job ran out of memory, their limit is 256 MiB");
 }
 
-TEST_F(Service, EndsWithTheJob) {
+TEST_P(Service, EndsWithTheJob) {
   auto mark = "71" + std::to_string(getpid());
   auto sandbox = launch(beside({host("db", "setsid sleep " + mark + " & sleep " + mark)}));
   ASSERT_FALSE(started(*sandbox));
@@ -118,7 +120,7 @@ TEST_F(Service, EndsWithTheJob) {
   EXPECT_FALSE(runs());
 }
 
-TEST_F(Service, WritesToItsOwnFilesOnTheJobsDisk) {
+TEST_P(Service, WritesToItsOwnFilesOnTheJobsDisk) {
   auto sandbox = launch(beside({host("db", "dd if=/dev/zero of=/tmp/fill bs=1M count=200 2>&1 | tail -1; exit 0", "false")}));
   ASSERT_TRUE(started(*sandbox));
   if (geteuid() == 0) {
@@ -127,7 +129,7 @@ TEST_F(Service, WritesToItsOwnFilesOnTheJobsDisk) {
   EXPECT_TRUE(std::filesystem::is_empty(sandbox->paths().workspace_host));
 }
 
-TEST_F(Service, WithAnImageThatIsNotThereSaysSo) {
+TEST_P(Service, WithAnImageThatIsNotThereSaysSo) {
   auto spec = beside({{.name = "db", .image = "/no/such/image", .run = "x", .env = {}, .ready = {}}});
   auto sandbox = launch(spec);
   auto failure = started(*sandbox);
@@ -137,7 +139,7 @@ TEST_F(Service, WithAnImageThatIsNotThereSaysSo) {
   EXPECT_THAT(failure->what, HasSubstr("the service 'db' could not be started: image: /no/such/image"));
 }
 
-TEST_F(Service, OfAnImageRunsWhatTheImageSaysWithWhatItSays) {
+TEST_P(Service, OfAnImageRunsWhatTheImageSaysWithWhatItSays) {
   for (auto program : {"skopeo", "umoci", "busybox"})
     if (find_program(program).empty()) GTEST_SKIP() << program << " is not installed";
   auto images = data_.file("images"), layout = images + "/layout", image = layout + ":one", bundle = data_.file("bundle");

@@ -53,7 +53,7 @@ const int Unprivileged::init_fd = open(MAYFLY_TEST_INIT, O_RDONLY | O_CLOEXEC);
 
 TEST_P(Unprivileged, RunsJobsInNamespacesAllTheSame) {
   auto job = run_job("echo \"$(id -un) in $(pwd)\"; ls /proc | grep -c '^[0-9]'; grep CapEff /proc/self/status; echo x > /workspace/f && echo x > /usr/local/bin/f && ls /usr/local/bin/f");
-  EXPECT_EQ(job.output, "mayfly in /workspace\n4\nCapEff:\t0000000000000000\n/usr/local/bin/f\n");
+  EXPECT_THAT(job.output, testing::MatchesRegex("mayfly in /workspace\n[34]\nCapEff:\t0000000000000000\n/usr/local/bin/f\n")) << "init, sh, ls and perhaps already grep";
   EXPECT_FALSE(std::filesystem::exists("/usr/local/bin/f"));
 }
 
@@ -69,11 +69,13 @@ TEST_P(Unprivileged, KeepsJobsFromTheServersFilesAndProcesses) {
   auto attack = "[ -d /host ] && H=/host; grep -c secret $H" + data_.file("secret") + "; [ -d /proc/" + std::to_string(getpid()) + "/ns ] && echo seen; kill -0 " +
                 std::to_string(getpid()) + " && echo signalled";
   EXPECT_THAT(run_job(attack).output, testing::AllOf(Not(HasSubstr("1\n")), Not(HasSubstr("seen")), Not(HasSubstr("signalled"))));
+  if (gvisor()) return;   // the switches are bubblewrap's
   EXPECT_EQ(run_job(make_spec(), attack, {.allow_list = false}).output.substr(0, 2), "1\n");
   EXPECT_THAT(run_job(make_spec(), attack, {.process_namespace = false}).output, HasSubstr("seen\n"));
 }
 
 TEST_P(Unprivileged, FiltersSystemCalls) {
+  if (gvisor()) GTEST_SKIP() << "the job's system calls end in its own kernel";
   auto attack = "unshare -Ur true && echo ESCAPED";
   EXPECT_THAT(run_job(attack).output, Not(HasSubstr("ESCAPED")));
   EXPECT_THAT(run_job(make_spec(), attack, {.seccomp = false}).output, HasSubstr("ESCAPED"));
