@@ -10,11 +10,14 @@
 #include "adapters/postgres/postgres.h"
 #include "adapters/redis/cache.h"
 #include "adapters/s3/blobs.h"
+#include "adapters/sandbox/gvisor_probe.h"
 #include "adapters/sandbox/sandbox_executor.h"
+#include "adapters/sandbox/tools.h"
 #include "adapters/sealed/key.h"
 #include "adapters/sealed/secrets.h"
 #include "adapters/sqlite/sqlite.h"
 #include "base/digest.h"
+#include "base/log.h"
 #include "roles/gateway/access.h"
 #include "roles/schema.h"
 
@@ -90,12 +93,24 @@ Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& c
   return a;
 }
 
+Task<std::string> find_gvisor(Adapters& adapters, PoolConfig pool) {
+  auto runsc = find_program(pool.runsc.empty() ? "runsc" : pool.runsc);
+  if (runsc.empty()) {
+    if (!pool.runsc.empty()) log_warn("the pool does not offer gvisor: there is no such program", {{"pool", pool.name}, {"runsc", pool.runsc}});
+    co_return runsc;
+  }
+  auto works = co_await offload(*adapters.offload, [runsc] { return probe_gvisor(runsc); });
+  if (works) co_return runsc;
+  log_warn("the pool does not offer gvisor: it does not work on this machine", {{"pool", pool.name}, {"runsc", runsc}, {"error", works.error().message}});
+  co_return std::string{};
+}
+
 Result<std::unique_ptr<Executor>> make_executor(Adapters& adapters, const PoolConfig& pool) {
   if (pool.kubernetes) return make_kubernetes_executor(adapters.loop, adapters.clock, adapters.entropy, *pool.kubernetes);
   return make_sandbox_executor(adapters.loop, *adapters.offload,
                                {.data_dir = pool.data_dir, .runner_program = sibling("mayfly-runner"),
                                 .image_directories = pool.image_directories, .allowed_networks = pool.allowed_networks,
-                                .log_files = pool.log_files});
+                                .runsc = pool.runsc, .log_files = pool.log_files});
 }
 
 }  // namespace mayfly

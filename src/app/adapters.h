@@ -48,6 +48,9 @@ Result<std::unique_ptr<Adapters>> open_embedded(Loop loop, const std::string& da
 /// PostgreSQL, Kafka, Redis and S3 as configured; the directory keeps mirrors only.
 Result<std::unique_ptr<Adapters>> open_production(Loop loop, const NodeConfig& config);
 
+/// gVisor's program, if a pool of this machine is to have it, and it is there and works; said in the log if it does not.
+Task<std::string> find_gvisor(Adapters& adapters, PoolConfig pool);
+
 /// What starts runners in a pool. Errc::invalid, Errc::not_found: its section cannot be meant here.
 Result<std::unique_ptr<Executor>> make_executor(Adapters& adapters, const PoolConfig& pool);
 

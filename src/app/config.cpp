@@ -101,7 +101,7 @@ constexpr Key keys[] = {
 
 constexpr std::string_view file_suffix = "_file";   // of a key whose value stands in a file, as secrets do
 constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "log_files",
-                                           "isolation_floor", "fork_isolation_floor", "kubernetes"};
+                                           "isolation_floor", "fork_isolation_floor", "runsc", "kubernetes"};
 
 const Key* find_key(std::string_view name) {
   auto at = std::ranges::find(keys, name, &Key::name);
@@ -237,6 +237,7 @@ class Reader {
     else if (key.text == "data_dir") pool.data_dir = value.text;
     else if (key.text == "log_files") pool.log_files = value.text;
     else if (key.text == "slots") complain(value.at, "slots", take_number(pool.slots, value.text, 0, max_slots));
+    else if (key.text == "runsc") pool.runsc = value.text;
     else if (key.text == "isolation_floor") complain(value.at, key.text, take_isolation(pool.isolation_floor, value.text));
     else if (key.text == "fork_isolation_floor") complain(value.at, key.text, take_isolation(pool.fork_isolation_floor, value.text));
     else if (key.text == "labels") pool.labels = texts();

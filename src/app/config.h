@@ -27,6 +27,7 @@ struct PoolConfig {
   std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
   Isolation isolation_floor = Isolation::sandbox;    // no job runs under less
   Isolation fork_isolation_floor = Isolation::sandbox;   // nor, under less than this, one of a fork's build
+  std::string runsc = {};                            // gVisor's program; empty: looked up in PATH
   std::string log_files = {};                        // a folder where runners leave their logs for another shipper
   std::optional<KubernetesOptions> kubernetes = {};  // runners are Jobs of this cluster
 };

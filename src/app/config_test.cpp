@@ -95,6 +95,16 @@ TEST(Configuration, MistakesOfAClusterHaveTheirPlace) {
   EXPECT_THAT(said, HasSubstr("kubernetes.runner_image is not set"));
 }
 
+TEST(Configuration, APoolHasFloorsOfIsolation) {
+  auto config = parse_config("mayfly.yaml", "pools: [{name: a, isolation_floor: gvisor, fork_isolation_floor: kata, runsc: /opt/runsc}, {name: b}]\n", nothing);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->pools[0].isolation_floor, Isolation::gvisor);
+  EXPECT_EQ(config->pools[0].fork_isolation_floor, Isolation::kata);
+  EXPECT_EQ(config->pools[0].runsc, "/opt/runsc");
+  EXPECT_EQ(config->pools[1].isolation_floor, Isolation::sandbox);
+  EXPECT_THAT(refusal("pools: [{name: a, isolation_floor: walls}]"), HasSubstr("mayfly.yaml:1:36: isolation_floor: sandbox, runc, gvisor or kata, not 'walls'"));
+}
+
 TEST(Configuration, LimitsAreRatesOrNone) {
   auto config = parse_config("mayfly.yaml", "limits: {token: 50/s burst 500, organization: none}\n", having({{"MAYFLY_LIMITS_DELIVERIES", "60/min burst 5"}}));
   ASSERT_TRUE(config) << config.error().message;

@@ -42,8 +42,17 @@ scheduling::PoolState state_of(const PoolConfig& pool) {
   auto memory = double(info.totalram) * double(info.mem_unit) * memory_share;
   // Asked for slots are given, whatever the machine has: the job's own limits hold all the same.
   auto per_slot = std::max(memory, double(count) * double(std::int64_t(1) << 30));
-  return {.name = pool.name, .capacity = {count * 1000LL, std::int64_t(per_slot), count}, .labels = pool.labels, .isolations = {Isolation::sandbox},
-          .floor = pool.isolation_floor, .fork_floor = pool.fork_isolation_floor};
+  scheduling::PoolState out{.name = pool.name, .capacity = {count * 1000LL, std::int64_t(per_slot), count}, .labels = pool.labels, .isolations = {Isolation::sandbox},
+                            .floor = pool.isolation_floor, .fork_floor = pool.fork_isolation_floor};
+  if (!pool.runsc.empty()) out.isolations.push_back(Isolation::gvisor);
+  return out;
+}
+
+/// A floor that cannot be kept is kept all the same: nothing runs.
+void say_what_cannot_start(const scheduling::PoolState& pool) {
+  for (auto [floor, what] : {std::pair(pool.floor, "no job"), {stronger(pool.floor, pool.fork_floor), "no job of a fork's build"}})
+    if (!weakest(pool.isolations, std::nullopt, floor))
+      return log_error(std::string(what) + " can start in the pool: it offers nothing as strong as its floor", {{"pool", pool.name}, {"floor", std::string(to_string(floor))}});
 }
 
 std::string url_of(const std::string& address) { return address.starts_with("unix:") ? address : "http://" + address; }
@@ -127,15 +136,18 @@ Task<void> Node::schedule(Leadership leadership) {
 
 Task<void> Node::keep_pool(PoolConfig pool, Leadership leadership) {
   auto& a = *adapters_;
+  if (!pool.kubernetes) pool.runsc = co_await find_gvisor(a, pool);
   auto executor = make_executor(a, pool);
   while (!executor) {
     log_error("a pool cannot be kept", {{"pool", pool.name}, {"error", executor.error().message}, {"hint", executor.error().hint}});
     co_await sleep_for(a.clock, pool_retry);
     executor = make_executor(a, pool);
   }
+  auto state = state_of(pool);
+  say_what_cannot_start(state);
   auto deadline = pool.kubernetes ? pool.kubernetes->start_deadline : start_deadline;
   PoolKeeper keeper(*a.db, *builds_, **executor, *a.bus, *a.cache, a.clock, *a.identity, a.loop,
-                    {.pool = state_of(pool), .api_url = options_.runner_url, .start_deadline = deadline}, std::move(leadership));
+                    {.pool = std::move(state), .api_url = options_.runner_url, .start_deadline = deadline}, std::move(leadership));
   co_await keeper.run();
 }
 

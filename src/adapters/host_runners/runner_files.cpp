@@ -76,7 +76,7 @@ std::string to_json(const RunnerFile& file) {
       {"attempt", spec.attempt.str()}, {"fence", spec.fence.value}, {"api_url", spec.api_url}, {"image", spec.image}, {"cpu_milli", spec.cpu_milli},
       {"memory_bytes", spec.memory_bytes}, {"disk_bytes", spec.disk_bytes}, {"pids", spec.pids}, {"network", spec.network},
       {"timeout_us", spec.timeout.count()}, {"cache_dir", file.cache_dir}, {"image_directories", std::move(directories)},
-      {"allowed_networks", std::move(networks)}, {"log_files", file.log_files},
+      {"allowed_networks", std::move(networks)}, {"log_files", file.log_files}, {"runsc", file.runsc},
       {"isolation", spec.isolation}, {"services", services_to_json(spec.services)}});
 }
 
@@ -99,6 +99,7 @@ Result<RunnerFile> runner_file_from_json(std::string_view text) {
   file.image_directories = in.strings("image_directories");
   file.allowed_networks = in.strings("allowed_networks");
   file.log_files = in.string("log_files");
+  file.runsc = in.string("runsc");
   spec.isolation = in.string("isolation");
   auto services = services_from_json(in.string("services"));
   if (!services) in.wrong("services");

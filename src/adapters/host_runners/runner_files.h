@@ -31,6 +31,7 @@ struct RunnerFile {
   std::vector<std::string> image_directories; // for SandboxSpec
   std::vector<std::string> allowed_networks;  // for SandboxSpec
   std::string log_files = {};                 // for SidecarSpec
+  std::string runsc = {};                     // for SandboxSpec
 };
 
 struct EndedFile {

@@ -18,6 +18,7 @@ RunnerFile an_example() {
   file.image_directories = {"/srv/images", "/opt/roots"};
   file.allowed_networks = {"10.1.0.0/16"};
   file.log_files = "/var/log/mayfly";
+  file.runsc = "/opt/gvisor/runsc";
   return file;
 }
 
@@ -31,6 +32,7 @@ TEST(RunnerFile, GoesThroughJsonWithoutItsBootToken) {
   EXPECT_EQ(back->image_directories, an_example().image_directories);
   EXPECT_EQ(back->allowed_networks, an_example().allowed_networks);
   EXPECT_EQ(back->log_files, an_example().log_files);
+  EXPECT_EQ(back->runsc, "/opt/gvisor/runsc");
   EXPECT_EQ(back->spec.isolation, "gvisor");
   EXPECT_EQ(back->spec.services, an_example().spec.services);
 }

@@ -7,7 +7,6 @@
 #include <filesystem>
 
 #include "adapters/sandbox/tools.h"
-#include "base/time.h"
 
 namespace mayfly {
 

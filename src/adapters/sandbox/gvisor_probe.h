@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/time.h"
 
 namespace mayfly {
 

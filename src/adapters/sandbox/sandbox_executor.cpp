@@ -19,7 +19,7 @@ std::unique_ptr<Executor> make_sandbox_executor(Loop loop, Offload& offload, San
   offload.post([mounts = facts.cgroups] { remove_abandoned_cgroups(mounts, now() - cgroups_abandoned_after); });
   HostRunnersOptions runners{options.data_dir, options.runner_program, facts.loop_devices ? options.spare_disks : 0, options.log_files, {}};
   runners.describe = [options = std::move(options)](RunnerSpec spec) {
-    return RunnerFile{std::move(spec), options.data_dir + "/sandbox", options.image_directories, options.allowed_networks, options.log_files};
+    return RunnerFile{std::move(spec), options.data_dir + "/sandbox", options.image_directories, options.allowed_networks, options.log_files, options.runsc};
   };
   return make_host_runners(std::move(loop), offload, std::move(runners));
 }

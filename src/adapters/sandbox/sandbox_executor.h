@@ -18,6 +18,7 @@ struct SandboxExecutorOptions {
   std::vector<std::string> image_directories;  // where images other than "host" may lie; none by default
   std::vector<std::string> allowed_networks;   // private networks jobs may reach, "10.1.0.0/16"; none by default
   std::size_t spare_disks = 4;                 // made ahead, so that a start does not wait for the host's disk
+  std::string runsc = {};                      // gVisor's program; empty: jobs may not ask for it
   std::string log_files = {};                  // a folder: runners leave their logs there for another shipper; empty: they ship them
 };
 
