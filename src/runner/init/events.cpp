@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +43,12 @@ int poll_timeout(Time until) {
   return static_cast<int>(std::min<std::int64_t>(60'000, left / std::chrono::milliseconds(1) + 1));
 }
 
+/// A file takes at once what it has room for; a pipe wants to be waited for.
+int pipe_or_none(int fd) {
+  struct stat st;
+  return ::fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) ? fd : -1;
+}
+
 /// From an engine or a kubelet, or from who started us: no process of the job's.
 bool from_outside(const signalfd_siginfo& info) { return info.ssi_pid == 0 || info.ssi_pid == static_cast<std::uint32_t>(::getppid()); }
 
@@ -52,7 +59,8 @@ Time steady_now() {
   return from_micros(offset + micros(CLOCK_MONOTONIC));
 }
 
-Events::Events(Channel channel) : channel_(channel), signals_(open_signals()), buffer_(read_bytes) {
+Events::Events(Channel channel) : channel_(channel), signals_(open_signals()), log_pipe_(pipe_or_none(channel.log)), buffer_(read_bytes) {
+  if (log_pipe_ >= 0) ::fcntl(log_pipe_, F_SETFL, O_NONBLOCK);
   ::fcntl(channel_.in, F_SETFL, O_NONBLOCK);
   ::fcntl(channel_.out, F_SETFL, O_NONBLOCK);
 }
@@ -72,7 +80,8 @@ bool Events::wait(const std::function<bool()>& done, Time until) {
 
 void Events::turn(Time until) {
   if (log_) until = std::min(until, log_->due());
-  std::vector<pollfd> fds{{channel_.in, POLLIN, 0}, {channel_.out, short(outgoing_.empty() ? 0 : POLLOUT), 0}, {channel_.lifeline, POLLIN, 0}, {signals_, POLLIN, 0}};
+  std::vector<pollfd> fds{{channel_.in, POLLIN, 0}, {channel_.out, short(outgoing_.empty() ? 0 : POLLOUT), 0}, {channel_.lifeline, POLLIN, 0}, {signals_, POLLIN, 0},
+                          {log_pipe_, short(log_ && log_->backlog() > 0 ? POLLOUT : 0), 0}};
   const auto others = fds.size();
   if (!log_ || !log_->blocked())
     for (auto& s : streams_) fds.push_back({s.fd, POLLIN, 0});
@@ -85,7 +94,7 @@ void Events::turn(Time until) {
     if (fds[3].revents != 0) on_signals();
     if (fds[1].revents & POLLOUT) write_control();
     if (fds[0].revents != 0) read_control();
-    if (fds[1].revents & POLLERR || fds[2].revents != 0) sidecar_gone();
+    if (fds[1].revents & POLLERR || fds[2].revents != 0 || fds[4].revents & POLLERR) sidecar_gone();
   }
   if (log_) log_->tick(steady_now());
 }

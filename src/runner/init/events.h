@@ -77,6 +77,7 @@ class Events final {
 
   Channel channel_;
   int signals_;
+  int log_pipe_;               // -1: the log is a file
   std::string incoming_;
   std::string outgoing_;
   std::vector<Stream> streams_;

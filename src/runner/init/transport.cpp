@@ -58,15 +58,16 @@ Result<Channel> by_descriptors(const InitOptions& o) {
   return Channel{o.control, o.control, o.log, -1};
 }
 
-/// Standard input and output become /dev/null, so that nothing but messages can travel there.
+/// Standard input and output become /dev/null, so that nothing but messages can travel there; standard error too, if it is the log.
 Result<Channel> by_standard(const InitOptions& o) {
   Channel channel;
-  channel.log = ::open(o.log_file.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+  bool to_standard_error = o.log_file == standard_error_log;
+  channel.log = to_standard_error ? ::fcntl(2, F_DUPFD_CLOEXEC, 3) : ::open(o.log_file.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
   if (channel.log < 0) return failed(Errc::not_found, "cannot open the log file '" + o.log_file + "'");
   channel.in = ::fcntl(0, F_DUPFD_CLOEXEC, 3);
   channel.out = ::fcntl(1, F_DUPFD_CLOEXEC, 3);
   int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (channel.in < 0 || channel.out < 0 || null < 0 || ::dup2(null, 0) < 0 || ::dup2(null, 1) < 0)
+  if (channel.in < 0 || channel.out < 0 || null < 0 || ::dup2(null, 0) < 0 || ::dup2(null, 1) < 0 || (to_standard_error && ::dup2(null, 2) < 0))
     return failed(Errc::unavailable, "cannot take over standard input and output");
   ::close(null);
   return channel;

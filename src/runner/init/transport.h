@@ -11,6 +11,7 @@
 namespace mayfly {
 
 inline constexpr const char* control_socket_name = "control.sock";   // in the shared directory
+inline constexpr const char* standard_error_log = "-";               // as a log file: no step can open it, unlike one with a path
 inline constexpr const char* installed_init_name = "mayfly-init";
 inline constexpr Duration meeting_patience = std::chrono::minutes(2);  // for a sidecar to listen and to hand over
 
@@ -30,7 +31,7 @@ inline constexpr const char* init_usage =
     "mayfly-init: started by Mayfly, with one of\n"
     "  --control-fd N --log-fd N --workspace DIR\n"
     "  --dir DIR --workspace DIR\n"
-    "  --control-stdio --log FILE --workspace DIR\n"
+    "  --control-stdio --log FILE|- --workspace DIR\n"
     "  --install DIR\n"
     "  --service-fd N\n";
 

@@ -271,17 +271,18 @@ TEST_F(SharedDirectory, InstallingIntoNowhereSaysSo) {
 /// As a container engine's attach: three pipes.
 class StandardStreams : public SharedDirectory {
  protected:
-  void start_init() {
+  void start_init(int standard_error = -1) {
     log = ::open((path / "log").c_str(), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
     int in[2], out[2];
     ASSERT_EQ(::pipe2(in, O_CLOEXEC), 0);
     ASSERT_EQ(::pipe2(out, O_CLOEXEC), 0);
-    auto file = (path / "log").string(), workspace = (path / "workspace").string();
+    auto file = standard_error < 0 ? (path / "log").string() : standard_error_log, workspace = (path / "workspace").string();
     pid = ::fork();
     ASSERT_GE(pid, 0);
     if (pid == 0) {
       ::dup2(in[0], 0);
       ::dup2(out[1], 1);
+      if (standard_error >= 0) ::dup2(standard_error, 2);
       ::execl(MAYFLY_INIT, MAYFLY_INIT, "--control-stdio", "--log", file.c_str(), "--workspace", workspace.c_str(), nullptr);
       ::_exit(127);
     }
@@ -329,6 +330,42 @@ TEST_F(StandardStreams, AReaderThatGoesEndsTheJob) {
   ::close(std::exchange(control, -1));
   EXPECT_EQ(exit_code(), 1);
   EXPECT_TRUE(nobody_runs(marker));
+}
+
+TEST_F(StandardStreams, CarryTheLogAsWellWhereNoFileIsShared) {
+  int errors[2];
+  ASSERT_EQ(::pipe2(errors, O_CLOEXEC), 0);
+  start_init(errors[1]);
+  ::close(errors[1]);
+  constexpr std::size_t much = 3 << 20;  // many pipes full
+  tell(InitJob{.steps = {{.name = "one", .run = "echo forged >/proc/$PPID/fd/2; head -c " + std::to_string(much) + " /dev/zero | tr '\\0' x"}}});
+  std::string frames;
+  std::vector<char> piece(64 << 10);
+  for (ssize_t n; (n = ::read(errors[0], piece.data(), piece.size())) > 0;) frames.append(piece.data(), static_cast<std::size_t>(n));
+  ::close(errors[0]);
+  std::string text;
+  for (std::string_view rest = frames; !rest.empty();) {
+    auto got = decode_frame(rest);
+    ASSERT_TRUE(got && got->size > 0) << "something else than frames";
+    ASSERT_EQ(got->frame.offset, static_cast<std::int64_t>(text.size()));
+    text += got->frame.text;
+    rest.remove_prefix(got->size);
+  }
+  EXPECT_EQ(static_cast<std::size_t>(std::ranges::count(text, 'x')), much);
+  auto last = done();
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->log_bytes, static_cast<std::int64_t>(text.size()));
+  EXPECT_EQ(exit_code(), 0);
+}
+
+TEST_F(StandardStreams, AReaderOfTheLogThatGoesEndsTheJob) {
+  int errors[2];
+  ASSERT_EQ(::pipe2(errors, O_CLOEXEC), 0);
+  start_init(errors[1]);
+  ::close(errors[1]);
+  ::close(errors[0]);
+  tell(InitJob{.steps = {{.name = "one", .run = "sleep 1000"}}});
+  EXPECT_EQ(exit_code(), 1);
 }
 
 TEST(InitStreams, WithoutALogFileNothingRuns) {

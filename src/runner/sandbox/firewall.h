@@ -28,6 +28,9 @@ inline constexpr const char* slirp_resolver = "10.0.2.3";
 /// The IPv4 addresses this machine has now, loopback's left out.
 std::vector<Prefix> host_addresses();
 
+/// Every IPv4 range that is private, link-local, shared, multicast or reserved.
+std::vector<Prefix> not_the_internet();
+
 /// Lets through: its own loopback; DNS; `allowed`; whatever is in no private, link-local, shared, multicast or reserved range.
 /// `forbidden` (the host's own addresses) goes before `allowed`. IPv6 leaves on loopback only. What is refused is refused
 /// at once ("no route to host"), not left to time out.
