@@ -72,12 +72,15 @@ Result<json::value> parse(const char* file, std::string_view text) {
 std::string to_json(const RunnerFile& file) {
   auto& spec = file.spec;
   json::array directories(file.image_directories.begin(), file.image_directories.end()), networks(file.allowed_networks.begin(), file.allowed_networks.end());
-  return json::serialize(json::object{
+  json::object out{
       {"attempt", spec.attempt.str()}, {"fence", spec.fence.value}, {"api_url", spec.api_url}, {"image", spec.image}, {"cpu_milli", spec.cpu_milli},
       {"memory_bytes", spec.memory_bytes}, {"disk_bytes", spec.disk_bytes}, {"pids", spec.pids}, {"network", spec.network},
       {"timeout_us", spec.timeout.count()}, {"cache_dir", file.cache_dir}, {"image_directories", std::move(directories)},
       {"allowed_networks", std::move(networks)}, {"log_files", file.log_files}, {"runsc", file.runsc},
-      {"isolation", spec.isolation}, {"services", services_to_json(spec.services)}});
+      {"isolation", spec.isolation}, {"services", services_to_json(spec.services)}};
+  if (auto& place = file.docker)
+    out["docker"] = {{"socket", place->socket}, {"pool", place->pool}, {"home", place->home}, {"default_image", place->default_image}, {"network", place->network}, {"runtime", place->runtime}};
+  return json::serialize(out);
 }
 
 Result<RunnerFile> runner_file_from_json(std::string_view text) {
@@ -104,6 +107,8 @@ Result<RunnerFile> runner_file_from_json(std::string_view text) {
   auto services = services_from_json(in.string("services"));
   if (!services) in.wrong("services");
   else spec.services = *std::move(services);
+  if (find(value, "docker"))
+    file.docker = DockerPlace{in.string("docker.socket"), in.string("docker.pool"), in.string("docker.home"), in.string("docker.default_image"), in.string("docker.network"), in.string("docker.runtime")};
   return in.result(runner_file_name, std::move(file));
 }
 

@@ -8,6 +8,7 @@
 //   ended.json    runner → executor: how it ended; written and renamed last. Missing when the process is gone: runner_lost
 //   runner.log    the runner's stdout and stderr, at most max_runner_log_bytes
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,17 @@ inline constexpr const char* runner_log_name = "runner.log";
 inline constexpr std::size_t max_runner_file_bytes = 64 << 10;
 inline constexpr std::int64_t max_runner_log_bytes = 1 << 20;  // emptied past it, whenever runners are listed
 
+/// Where a job is to be a container.
+struct DockerPlace {
+  std::string socket = {};         // of the engine: a path
+  std::string pool = {};           // its name, and
+  std::string home = {};           // where its runners are on record: together they say whose a container is
+  std::string default_image = {};  // of jobs that name none; empty: there is none
+  std::string network = {};        // an operator's own, for jobs with network; empty: ours, behind rules of ours
+  std::string runtime = {};        // of the engine's; empty: its default
+  bool operator==(const DockerPlace&) const = default;
+};
+
 struct RunnerFile {
   RunnerSpec spec;                            // boot_token stays empty
   std::string cache_dir;                      // for SandboxSpec
@@ -32,6 +44,7 @@ struct RunnerFile {
   std::vector<std::string> allowed_networks;  // for SandboxSpec
   std::string log_files = {};                 // for SidecarSpec
   std::string runsc = {};                     // for SandboxSpec
+  std::optional<DockerPlace> docker = {};     // nothing: a sandbox of this machine
 };
 
 struct EndedFile {

@@ -22,6 +22,7 @@ namespace mayfly {
 
 struct SandboxSpec {
   AttemptId attempt;
+  Fence fence = {};
   std::string image;             // "host", "oci:PATH[:TAG]" or a directory
   std::vector<std::string> image_directories = {};  // images other than "host" must lie below one of these
   bool network = true;           // outbound, to the internet only

@@ -40,7 +40,7 @@ std::string beside_this_program(const char* name) { return std::filesystem::read
 SidecarSpec spec_of(RunnerFile file, const std::string& directory, std::string boot_token, std::string runner_id) {
   SidecarSpec spec;
   auto& runner = file.spec;
-  spec.sandbox = {.attempt = runner.attempt, .image = runner.image, .image_directories = std::move(file.image_directories), .network = runner.network,
+  spec.sandbox = {.attempt = runner.attempt, .fence = runner.fence, .image = runner.image, .image_directories = std::move(file.image_directories), .network = runner.network,
                   .allowed_networks = std::move(file.allowed_networks), .cpu_milli = runner.cpu_milli, .memory_bytes = runner.memory_bytes, .disk_bytes = runner.disk_bytes, .pids = runner.pids,
                   .isolation = runner.isolation, .runsc = std::move(file.runsc), .services = runner.services,
                   .attempt_dir = directory, .cache_dir = std::move(file.cache_dir), .init_path = beside_this_program("mayfly-init")};
