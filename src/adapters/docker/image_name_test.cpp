@@ -22,7 +22,7 @@ TEST(ImageNames, AreWrittenAsTheEngineTakesThem) {
 }
 
 TEST(ImageNames, CannotBeAnythingElse) {
-  for (auto text : {"", ":12", "debian:", "a b", "debian:1/2", "/etc", "a//b", "../x", "x?tag=1", "x&fromSrc=-", "a\nb", "tool@", "tool@sha256", "-x", "x/"}) EXPECT_FALSE(parse_image_name(text)) << text;
+  for (auto text : {"", ":12", "debian:", "a b", "/etc", "a//b", "../x", "x?tag=1", "x&fromSrc=-", "a\nb", "tool@", "tool@sha256", "-x", "x/"}) EXPECT_FALSE(parse_image_name(text)) << text;
   EXPECT_TRUE(parse_image_name(std::string(max_image_name_bytes, 'a')));
   EXPECT_FALSE(parse_image_name(std::string(max_image_name_bytes + 1, 'a')));
 }

@@ -37,6 +37,13 @@ TEST(RunnerFile, GoesThroughJsonWithoutItsBootToken) {
   EXPECT_EQ(back->spec.services, an_example().spec.services);
 }
 
+TEST(RunnerFile, SaysWhereAContainerIsToBeMade) {
+  EXPECT_EQ(runner_file_from_json(to_json(an_example()))->docker, std::nullopt);
+  auto file = an_example();
+  file.docker = {.socket = "/run/docker.sock", .pool = "p", .home = "/data", .default_image = "debian:12", .network = "ci", .runtime = "runsc"};
+  EXPECT_EQ(runner_file_from_json(to_json(file))->docker, file.docker);
+}
+
 TEST(RunnerFile, NamesTheFieldThatIsWrong) {
   auto text = to_json(an_example());
   text.replace(text.find("\"network\":false"), 15, "\"network\":\"no\" ");

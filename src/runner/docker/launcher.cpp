@@ -5,13 +5,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
-#include <filesystem>
+#include <sstream>
 
 #include "adapters/docker/engine.h"
 #include "adapters/docker/pull.h"
-#include "async/scope.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "runner/docker/container_plan.h"
 #include "runner/docker/engine_network.h"
 #include "runner/docker/engine_thread.h"
@@ -27,7 +28,9 @@ constexpr Duration first_look = std::chrono::milliseconds(5);      // at a conta
 constexpr Duration slowest_look = std::chrono::milliseconds(250);
 constexpr Duration kill_after_hang_up = std::chrono::seconds(2);   // of a container that goes on without its streams
 constexpr Duration service_look = std::chrono::milliseconds(250);
-constexpr Duration service_patience = std::chrono::minutes(5);
+constexpr Duration service_watch = std::chrono::seconds(1);
+constexpr Duration service_patience = std::chrono::minutes(5);     // until it is ready
+constexpr std::size_t max_service_line = 1000;
 constexpr int service_lines = 20;
 
 Time now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
@@ -66,8 +69,8 @@ struct Ending {
 class DockerSandbox final : public Sandbox {
  public:
   DockerSandbox(Loop loop, SandboxSpec spec, DockerPlace place)
-      : loop_(loop), spec_(std::move(spec)), place_(std::move(place)), ready_(std::make_shared<Promised<Result<void>>>(loop)),
-        ending_(std::make_shared<Promised<Ending>>(loop)), engine_(thread_.loop(), place_.socket), timers_(make_system_timers(thread_.loop())) {}
+      : loop_(loop), spec_(std::move(spec)), place_(std::move(place)), services_ready_(std::make_shared<Promised<std::optional<ServiceFailure>>>(loop)),
+        service_ended_(std::make_shared<Promised<std::optional<ServiceFailure>>>(loop)), ending_(std::make_shared<Promised<Ending>>(loop)), engine_(thread_.loop(), place_.socket), timers_(make_system_timers(thread_.loop())) {}
 
   ~DockerSandbox() override {
     thread_.stop();
@@ -77,6 +80,7 @@ class DockerSandbox final : public Sandbox {
 
   Task<Result<void>> launch() {
     auto launched = std::make_shared<Promised<Result<void>>>(loop_);
+    std::stop_callback stopped(spec_.stop, [this, launched] { tell(launched, Result<void>(fail(Errc::canceled, "nobody wants the container any more"))); });
     thread_.spawn([this, launched] { return bring_up_and_serve(launched); });
     co_await launched->wait();
     co_return launched->value();
@@ -84,9 +88,22 @@ class DockerSandbox final : public Sandbox {
 
   const SandboxPaths& paths() const override { return paths_; }
 
-  Task<Result<void>> network_ready() override {
-    co_await ready_->wait();
-    co_return ready_->value();
+  /// Its rules stand before the container is said to be launched.
+  Task<Result<void>> network_ready() override { co_return Result<void>{}; }
+
+  Task<std::optional<ServiceFailure>> start_services() override {
+    if (spec_.services.empty()) co_return std::nullopt;
+    std::stop_callback stopped(spec_.stop, [this] { tell(services_ready_, std::optional(ServiceFailure{.name = spec_.services.front().name, .reason = Reason::canceled, .what = "nobody wants the services any more"})); });
+    thread_.spawn([this] { return bring_up_services(); });
+    co_await services_ready_->wait();
+    co_return services_ready_->value();
+  }
+
+  Task<std::optional<ServiceFailure>> service_ended() override {
+    if (spec_.services.empty()) co_return std::nullopt;
+    thread_.spawn([this] { return watch_services(); });
+    co_await service_ended_->wait();
+    co_return service_ended_->value();
   }
 
   Task<Result<SandboxExit>> wait() override {
@@ -113,11 +130,7 @@ class DockerSandbox final : public Sandbox {
     auto up = co_await bring_up();
     if (!up) up = std::unexpected(told_apart(up.error()));
     tell(launched, up);
-    if (!up) co_return;
-    Scope services(thread_.loop());
-    services.spawn(bring_up_services());
-    services.spawn(serve(services));
-    co_await services.join();
+    if (up) co_await serve();
   }
 
   Task<Result<void>> bring_up() {
@@ -191,7 +204,11 @@ class DockerSandbox final : public Sandbox {
     for (auto& path : {files.tmp, files.var_tmp}) TRY(make_directory(path, 01777, seat_.uid, seat_.gid));
     TRY(make_file(files.passwd, accounts(seat_.uid)));
     TRY(make_file(files.group, groups(seat_.gid)));
-    TRY_ASSIGN(files.init, exec_only_init(spec_.init_path, spec_.cache_dir));
+    // gVisor reads what it executes as the job's own user; there init makes itself undumpable, which its /proc respects.
+    files.init = spec_.init_path;
+    if (spec_.isolation != "gvisor") {
+      TRY_ASSIGN(files.init, exec_only_init(spec_.init_path, spec_.cache_dir));
+    }
     paths_ = {files.workspace, job_workspace, seat_.uid, seat_.gid};
     return {};
   }
@@ -211,12 +228,19 @@ class DockerSandbox final : public Sandbox {
     co_return make_file(seat_.files.resolv_conf, resolver_file(resolvers));
   }
 
-  Task<void> serve(Scope& beside) {
-    auto streamed = co_await streams_->run();
+  Task<void> serve() {
+    auto streamed = co_await stream();
     auto ending = co_await find_ending(streamed);
-    tell(ready_, Result<void>(fail(Errc::unavailable, "the job's container has ended")));
     tell(ending_, std::move(ending));
-    beside.cancel();
+  }
+
+  /// They go however this ends, for a deadline of theirs would keep the thread waiting.
+  Task<Result<void>> stream() {
+    struct Guard {
+      std::unique_ptr<ContainerStreams>& streams;
+      ~Guard() { streams.reset(); }
+    } guard{streams_};
+    co_return co_await streams_->run();
   }
 
   /// The streams are over: so is the container, or it is made to be, or its engine is gone.
@@ -235,8 +259,10 @@ class DockerSandbox final : public Sandbox {
     }
   }
 
-  static Ending ending_of(const docker::Container& container) {
+  Ending ending_of(const docker::Container& container) const {
     auto detail = container.error;
+    bool shot = container.exit_code == 128 + SIGKILL && !killed_ && !container.out_of_memory;
+    if (detail.empty() && shot) detail = "its container was killed by somebody";
     if (detail.empty() && container.exit_code != 0) detail = "its container ended with " + std::to_string(container.exit_code);
     return {SandboxExit{container.exit_code, detail}, container.out_of_memory};
   }
@@ -244,18 +270,24 @@ class DockerSandbox final : public Sandbox {
   static Ending lost(std::string why) { return {fail(Errc::unavailable, std::move(why)), false}; }
 
   Task<void> bring_up_services() {
-    for (auto& service : spec_.services) {
-      auto up = co_await bring_up_service(service);
-      if (!up) co_return tell(ready_, up);
-    }
-    for (auto& service : spec_.services) {
-      auto ready = co_await wait_for_service(service);
-      if (!ready) co_return tell(ready_, ready);
-    }
-    tell(ready_, Result<void>());
+    std::optional<ServiceFailure> failure;
+    for (auto& service : spec_.services)
+      if (!failure) failure = co_await bring_up_service(service);
+    for (auto& service : spec_.services)
+      if (!failure) failure = co_await wait_for_service(service);
+    tell(services_ready_, std::move(failure));
   }
 
-  Task<Result<void>> bring_up_service(ServiceSpec service) {
+  Task<std::optional<ServiceFailure>> bring_up_service(ServiceSpec service) {
+    auto started = co_await start_service(service);
+    if (started) co_return std::nullopt;
+    auto error = told_apart(started.error());
+    bool passes = error.code == Errc::unavailable || error.code == Errc::timeout || error.code == Errc::too_large;
+    auto reason = error.code == Errc::not_found || error.code == Errc::forbidden || error.code == Errc::timeout ? Reason::image_pull : error.code == Errc::unsupported ? Reason::refused : Reason::service;
+    co_return ServiceFailure{.name = service.name, .reason = reason, .again = passes, .what = "the service '" + service.name + "' could not be started: " + error.message};
+  }
+
+  Task<Result<void>> start_service(ServiceSpec service) {
     auto seat = seat_;
     CO_TRY_ASSIGN(auto name, image_of(service.image, place_));
     CO_TRY_ASSIGN(auto image, co_await have_image(name));
@@ -264,23 +296,45 @@ class DockerSandbox final : public Sandbox {
     co_return co_await engine_.start(id);
   }
 
-  Task<Result<void>> wait_for_service(ServiceSpec service) {
-    auto container = service_name(spec_.attempt, service.name);
+  Task<std::optional<ServiceFailure>> wait_for_service(ServiceSpec service) {
     for (auto until = now() + service_patience;;) {
-      CO_TRY_ASSIGN(auto seen, co_await engine_.inspect(container));
-      if (!seen.running) co_return co_await service_failure(service, "ended with " + std::to_string(seen.exit_code));
-      if (service.ready.empty() || seen.health == "healthy") co_return Result<void>{};
-      if (now() > until) co_return co_await service_failure(service, "was not ready in " + format_duration(service_patience) + ": " + seen.health_said);
+      auto seen = co_await engine_.inspect(service_name(spec_.attempt, service.name));
+      if (!seen) co_return ServiceFailure{.name = service.name, .again = true, .what = "the service '" + service.name + "' is lost: " + seen.error().message};
+      if (!seen->running) co_return co_await failure_of(service, *seen);
+      if (service.ready.empty() || seen->health == "healthy") co_return std::nullopt;
+      if (now() > until) {
+        auto failure = co_await failure_of(service, *seen);
+        failure.what = "the service '" + service.name + "' was not ready in " + format_duration(service_patience) + ": " + seen->health_said;
+        co_return failure;
+      }
       co_await rest(service_look);
     }
   }
 
-  Task<Result<void>> service_failure(ServiceSpec service, std::string what) {
+  Task<ServiceFailure> failure_of(ServiceSpec service, docker::Container seen) {
+    ServiceFailure failure{.name = service.name, .what = "the service '" + service.name + "' ended with " + std::to_string(seen.exit_code)};
+    if (seen.out_of_memory) failure.what = "the service '" + service.name + "' ran out of memory";
     auto said = co_await engine_.tail(service_name(spec_.attempt, service.name), service_lines);
-    co_return fail(Errc::invalid, "the service '" + service.name + "' " + what + (said && !said->empty() ? "; it said:\n" + *said : ""));
+    std::istringstream lines(said ? clean_text(*said) : std::string());
+    for (std::string line; std::getline(lines, line);) failure.last_lines.push_back(line.substr(0, max_service_line));
+    co_return failure;
+  }
+
+  /// While the job runs. An engine that does not answer is the job's end, too, and told there.
+  Task<void> watch_services() {
+    for (;;) {
+      for (auto& service : spec_.services) {
+        auto seen = co_await engine_.inspect(service_name(spec_.attempt, service.name));
+        if (!seen || seen->running) continue;
+        tell(service_ended_, std::optional(co_await failure_of(service, *seen)));
+        co_return;
+      }
+      co_await rest(service_watch);
+    }
   }
 
   Task<void> kill_soon() {
+    killed_ = true;
     if (streams_) streams_->set_deadline(now() + container_kill_patience);
     if (!container_.empty()) (void)co_await engine_.kill(container_);
   }
@@ -302,13 +356,16 @@ class DockerSandbox final : public Sandbox {
     co_await timer->wait_until(now() + d);
   }
 
-  void say(const std::string& text) { log_info(text, {{"attempt", spec_.attempt.str()}}); }
+  void say(std::string text) {
+    log_info(text, {{"attempt", spec_.attempt.str()}});
+    if (spec_.say) post_to(loop_, [say = spec_.say, alive = std::weak_ptr(ending_), text = std::move(text)] { if (alive.lock()) say(text); });
+  }
 
   Loop loop_;
   const SandboxSpec spec_;
   const DockerPlace place_;
   SandboxPaths paths_;
-  std::shared_ptr<Promised<Result<void>>> ready_;
+  std::shared_ptr<Promised<std::optional<ServiceFailure>>> services_ready_, service_ended_;
   std::shared_ptr<Promised<Ending>> ending_;
   EngineThread thread_;
   docker::Engine engine_;
@@ -318,6 +375,7 @@ class DockerSandbox final : public Sandbox {
   ContainerSeat seat_;
   std::optional<EngineNetwork> guarded_;
   std::string container_;
+  bool killed_ = false;          // by us
   bool may_be_there_ = false;    // a container of ours; read by others only once the thread has stopped
 };
 

@@ -17,6 +17,7 @@
 #include "adapters/system/system_clock.h"
 #include "adapters/system/system_entropy.h"
 #include "base/log.h"
+#include "runner/docker/launcher.h"
 #include "runner/pod/runner.h"
 #include "runner/sidecar/sidecar.h"
 
@@ -68,6 +69,11 @@ Task<void> run_sidecar(asio::signal_set& signals, Sidecar& sidecar, SidecarEnd& 
   co_await scope.join();
 }
 
+LaunchSandbox launch_of(std::optional<DockerPlace> place) {
+  if (!place) return launch_sandbox;
+  return [place = *std::move(place)](Loop loop, SandboxSpec spec) { return launch_in_docker(std::move(loop), std::move(spec), place); };
+}
+
 SidecarEnd run(const std::string& directory, RunnerFile file) {
   auto boot_token = read_boot_token();
   if (boot_token.empty()) return {Reason::runner_lost, "no boot token came on standard input"};
@@ -79,7 +85,8 @@ SidecarEnd run(const std::string& directory, RunnerFile file) {
   http::Client client(loop);
   RunnerApi api(client, clock, entropy, file.spec.api_url, file.spec.attempt);
   auto runner_id = make_id<Id<struct RunnerTag>>(clock, entropy).str();
-  Sidecar sidecar(loop, clock, *offload, api, launch_sandbox, spec_of(std::move(file), directory, std::move(boot_token), std::move(runner_id)));
+  auto launch = launch_of(std::move(file.docker));
+  Sidecar sidecar(loop, clock, *offload, api, std::move(launch), spec_of(std::move(file), directory, std::move(boot_token), std::move(runner_id)));
   asio::signal_set signals(io, SIGTERM, SIGINT);
   SidecarEnd end;
   Scope scope(loop);
