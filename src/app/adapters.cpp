@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "adapters/docker/docker_executor.h"
 #include "adapters/files/blobs.h"
 #include "adapters/kafka/bus.h"
 #include "adapters/kubernetes/executor.h"
@@ -44,6 +45,14 @@ std::string sibling(std::string_view name) {
   std::error_code ec;
   auto self = std::filesystem::read_symlink("/proc/self/exe", ec);
   return (self.parent_path() / name).string();
+}
+
+std::unique_ptr<Executor> make_docker_pool(Adapters& adapters, const PoolConfig& pool) {
+  DockerExecutorOptions options{.data_dir = pool.data_dir, .pool = pool.name, .runner_program = sibling("mayfly-runner"), .socket = pool.docker->socket,
+                                .default_image = pool.docker->default_image, .network = pool.docker->network, .runtimes = {},
+                                .allowed_networks = pool.allowed_networks, .log_files = pool.log_files};
+  for (auto& [isolation, runtime] : pool.docker->runtimes) options.runtimes.emplace(to_string(isolation), runtime);
+  return make_docker_executor(adapters.loop, *adapters.offload, std::move(options));
 }
 
 }  // namespace
@@ -107,6 +116,7 @@ Task<std::string> find_gvisor(Adapters& adapters, PoolConfig pool) {
 
 Result<std::unique_ptr<Executor>> make_executor(Adapters& adapters, const PoolConfig& pool) {
   if (pool.kubernetes) return make_kubernetes_executor(adapters.loop, adapters.clock, adapters.entropy, *pool.kubernetes);
+  if (pool.docker) return make_docker_pool(adapters, pool);
   return make_sandbox_executor(adapters.loop, *adapters.offload,
                                {.data_dir = pool.data_dir, .runner_program = sibling("mayfly-runner"),
                                 .image_directories = pool.image_directories, .allowed_networks = pool.allowed_networks,

@@ -101,7 +101,7 @@ constexpr Key keys[] = {
 
 constexpr std::string_view file_suffix = "_file";   // of a key whose value stands in a file, as secrets do
 constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "log_files",
-                                           "isolation_floor", "fork_isolation_floor", "runsc", "kubernetes"};
+                                           "isolation_floor", "fork_isolation_floor", "runsc", "docker", "kubernetes"};
 
 const Key* find_key(std::string_view name) {
   auto at = std::ranges::find(keys, name, &Key::name);
@@ -244,6 +244,7 @@ class Reader {
     else if (key.text == "images") pool.image_directories = texts();
     else if (key.text == "allow_networks") pool.allowed_networks = texts();
     else if (key.text == "kubernetes") pool.kubernetes = read_kubernetes(value, [this](auto& at, auto message, auto hint) { wrong(at, std::move(message), std::move(hint)); });
+    else if (key.text == "docker") pool.docker = read_docker(value, [this](auto& at, auto message, auto hint) { wrong(at, std::move(message), std::move(hint)); });
     else wrong(key, "'" + key.text + "' is no key of a pool", suggestion(key.text, pool_keys));
   }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "adapters/kubernetes/options.h"
+#include "app/docker_config.h"
 #include "base/result.h"
 #include "domain/pipeline/isolation.h"
 #include "roles/common/rate_table.h"
@@ -30,6 +31,7 @@ struct PoolConfig {
   std::string runsc = {};                            // gVisor's program; empty: looked up in PATH
   std::string log_files = {};                        // a folder where runners leave their logs for another shipper
   std::optional<KubernetesOptions> kubernetes = {};  // runners are Jobs of this cluster
+  std::optional<DockerConfig> docker = {};           // jobs are containers of this engine
 };
 
 struct S3Config {

@@ -44,7 +44,8 @@ scheduling::PoolState state_of(const PoolConfig& pool) {
   auto per_slot = std::max(memory, double(count) * double(std::int64_t(1) << 30));
   scheduling::PoolState out{.name = pool.name, .capacity = {count * 1000LL, std::int64_t(per_slot), count}, .labels = pool.labels, .isolations = {Isolation::sandbox},
                             .floor = pool.isolation_floor, .fork_floor = pool.fork_isolation_floor};
-  if (!pool.runsc.empty()) out.isolations.push_back(Isolation::gvisor);
+  if (pool.docker) out.isolations = pool.docker->isolations();
+  else if (!pool.runsc.empty()) out.isolations.push_back(Isolation::gvisor);
   return out;
 }
 

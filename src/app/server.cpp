@@ -19,7 +19,8 @@ Result<std::unique_ptr<EmbeddedServer>> EmbeddedServer::open(Loop loop, ServerCo
   NodeOptions options{.name = alone, .alone = true, .roles = NodeConfig{}.roles, .listen = config.listen};
   options.pools.push_back({.name = alone, .data_dir = adapters->dir->path(), .slots = config.slots,
                            .image_directories = config.image_directories, .allowed_networks = config.allowed_networks,
-                           .isolation_floor = config.isolation_floor, .fork_isolation_floor = config.fork_isolation_floor});
+                           .isolation_floor = config.isolation_floor, .fork_isolation_floor = config.fork_isolation_floor,
+                           .docker = config.docker});
   TRY_ASSIGN(auto node, Node::open(std::move(adapters), std::move(options)));
   return std::unique_ptr<EmbeddedServer>(new EmbeddedServer(std::move(node)));
 }

@@ -3,9 +3,11 @@
 // `mayfly run` for the length of one build.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "app/docker_config.h"
 #include "async/task.h"
 #include "base/result.h"
 #include "cli/cli.h"
@@ -22,6 +24,7 @@ struct ServerConfig {
   std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
   Isolation isolation_floor = Isolation::sandbox;
   Isolation fork_isolation_floor = Isolation::sandbox;
+  std::optional<DockerConfig> docker = {};           // jobs are containers of this engine
 };
 
 class EmbeddedServer final {

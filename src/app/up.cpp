@@ -4,17 +4,36 @@
 
 #include <cstdio>
 
+#include "adapters/docker/engine.h"
 #include "app/process.h"
 #include "app/server.h"
 #include "base/log.h"
 
 namespace mayfly {
 
+namespace {
+
+Result<std::optional<DockerConfig>> docker_of(const UpOptions& options) {
+  if (options.docker.empty()) return std::nullopt;
+  DockerConfig docker;
+  TRY_ASSIGN(docker.socket, docker::socket_path(options.docker));
+  docker.default_image = options.docker_image;
+  if (!options.docker_gvisor.empty()) docker.runtimes[Isolation::gvisor] = options.docker_gvisor;
+  return docker;
+}
+
+}  // namespace
+
 int run_up(UpOptions options) {
   prepare_process(options.log_level);
+  auto docker = docker_of(options);
+  if (!docker) {
+    complain(docker.error());
+    return 1;
+  }
   boost::asio::io_context loop(1);
   auto opened = EmbeddedServer::open(loop.get_executor(), {options.data_dir, options.listen, options.slots, options.image_directories, options.allowed_networks,
-                                                            options.isolation_floor, options.fork_isolation_floor});
+                                                            options.isolation_floor, options.fork_isolation_floor, *std::move(docker)});
   if (!opened) {
     complain(opened.error());
     return 1;

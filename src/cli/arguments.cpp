@@ -115,6 +115,11 @@ class Grammar final {
         ->type_name("DIR")->check(CLI::ExistingDirectory);
     sub.add_option("--allow-network", up_.allowed_networks, "A private network that jobs may reach, like 10.1.0.0/16; may be given again")
         ->type_name("CIDR");
+    sub.add_option_function<std::string>("--docker", [this](const std::string& socket) { up_.docker = socket.empty() ? "unix:///var/run/docker.sock" : socket; },
+                                         "Jobs are containers of a Docker engine (else unix:///var/run/docker.sock)")
+        ->type_name("SOCKET")->expected(0, 1);
+    sub.add_option("--docker-image", up_.docker_image, "The image of jobs that name none, where they are containers")->type_name("IMAGE");
+    sub.add_option("--docker-gvisor", up_.docker_gvisor, "The engine's runtime for jobs that want the isolation gvisor")->type_name("RUNTIME");
     isolation(sub, "--isolation-floor", up_.isolation_floor, "No job runs under weaker isolation");
     isolation(sub, "--fork-isolation-floor", up_.fork_isolation_floor, "Nor, under weaker than this, a job of a fork's build");
     sub.add_option("--log-level", up_.log_level, "debug, info, warn or error")

@@ -23,6 +23,9 @@ struct UpOptions {
   std::vector<std::string> allowed_networks = {};   // private networks jobs may reach, "10.1.0.0/16"; none: only the internet
   Isolation isolation_floor = Isolation::sandbox;       // no job runs under less
   Isolation fork_isolation_floor = Isolation::sandbox;  // nor, under less than this, one of a fork's build
+  std::string docker = {};                 // an engine whose containers jobs are; empty: jobs are sandboxes of this machine
+  std::string docker_image = {};           // there, of jobs that name none
+  std::string docker_gvisor = {};          // there, the engine's runtime for the isolation gvisor; empty: it is not offered
   std::string log_level = "info";          // debug | info | warn | error
 };
 

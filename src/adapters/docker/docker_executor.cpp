@@ -56,7 +56,10 @@ class DockerExecutor final : public Executor {
     HostRunnersOptions runners{options_.data_dir, options_.runner_program, 0, options_.log_files, {}};
     runners.describe = [options = options_, home = home_](RunnerSpec spec) {
       DockerPlace place{options.socket, options.pool, home, options.default_image, options.network, options.runtimes.at(spec.isolation)};
-      return RunnerFile{std::move(spec), options.data_dir + "/sandbox", {}, options.allowed_networks, options.log_files, std::move(place)};
+      RunnerFile file{.spec = std::move(spec), .cache_dir = options.data_dir + "/sandbox", .image_directories = {}, .allowed_networks = options.allowed_networks};
+      file.log_files = options.log_files;
+      file.docker = std::move(place);
+      return file;
     };
     return runners;
   }
