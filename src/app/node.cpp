@@ -137,7 +137,7 @@ Task<void> Node::schedule(Leadership leadership) {
 
 Task<void> Node::keep_pool(PoolConfig pool, Leadership leadership) {
   auto& a = *adapters_;
-  if (!pool.kubernetes) pool.runsc = co_await find_gvisor(a, pool);
+  if (!pool.kubernetes && !pool.docker) pool.runsc = co_await find_gvisor(a, pool);
   auto executor = make_executor(a, pool);
   while (!executor) {
     log_error("a pool cannot be kept", {{"pool", pool.name}, {"error", executor.error().message}, {"hint", executor.error().hint}});

@@ -17,6 +17,7 @@
 #include "runner/docker/engine_network.h"
 #include "runner/docker/engine_thread.h"
 #include "runner/docker/streams.h"
+#include "runner/docker/weaken.h"
 #include "runner/sandbox/init_file.h"
 #include "runner/sandbox/root.h"
 #include "runner/sandbox/uids.h"
@@ -68,8 +69,8 @@ struct Ending {
 
 class DockerSandbox final : public Sandbox {
  public:
-  DockerSandbox(Loop loop, SandboxSpec spec, DockerPlace place)
-      : loop_(loop), spec_(std::move(spec)), place_(std::move(place)), services_ready_(std::make_shared<Promised<std::optional<ServiceFailure>>>(loop)),
+  DockerSandbox(Loop loop, SandboxSpec spec, DockerPlace place, std::function<void(docker::ContainerSpec&)> weaken)
+      : loop_(loop), spec_(std::move(spec)), place_(std::move(place)), weaken_(std::move(weaken)), services_ready_(std::make_shared<Promised<std::optional<ServiceFailure>>>(loop)),
         service_ended_(std::make_shared<Promised<std::optional<ServiceFailure>>>(loop)), ending_(std::make_shared<Promised<Ending>>(loop)), engine_(thread_.loop(), place_.socket), timers_(make_system_timers(thread_.loop())) {}
 
   ~DockerSandbox() override {
@@ -141,7 +142,9 @@ class DockerSandbox final : public Sandbox {
     CO_TRY(make_files());
     CO_TRY(co_await choose_network());
     may_be_there_ = true;
-    auto created = co_await engine_.create(job_container(spec_, place_, seat_));
+    auto wanted = job_container(spec_, place_, seat_);
+    if (weaken_) weaken_(wanted);
+    auto created = co_await engine_.create(std::move(wanted));
     if (!created) {
       if (created.error().code == Errc::conflict) may_be_there_ = false;  // another runner's, and not ours to end
       co_return std::unexpected(created.error());
@@ -364,6 +367,7 @@ class DockerSandbox final : public Sandbox {
   Loop loop_;
   const SandboxSpec spec_;
   const DockerPlace place_;
+  const std::function<void(docker::ContainerSpec&)> weaken_;
   SandboxPaths paths_;
   std::shared_ptr<Promised<std::optional<ServiceFailure>>> services_ready_, service_ended_;
   std::shared_ptr<Promised<Ending>> ending_;
@@ -381,10 +385,14 @@ class DockerSandbox final : public Sandbox {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<Sandbox>>> launch_in_docker(Loop loop, SandboxSpec spec, DockerPlace place) {
-  auto sandbox = std::make_unique<DockerSandbox>(std::move(loop), std::move(spec), std::move(place));
+Task<Result<std::unique_ptr<Sandbox>>> launch_in_docker_with(Loop loop, SandboxSpec spec, DockerPlace place, std::function<void(docker::ContainerSpec&)> weaken) {
+  auto sandbox = std::make_unique<DockerSandbox>(std::move(loop), std::move(spec), std::move(place), std::move(weaken));
   CO_TRY(co_await sandbox->launch());
   co_return sandbox;
+}
+
+Task<Result<std::unique_ptr<Sandbox>>> launch_in_docker(Loop loop, SandboxSpec spec, DockerPlace place) {
+  return launch_in_docker_with(std::move(loop), std::move(spec), std::move(place), {});
 }
 
 }  // namespace mayfly

@@ -121,7 +121,7 @@ Result<ContainerJob> DockerTest::try_start(SandboxSpec spec) {
   UniqueFd ours(pair[0]), theirs(pair[1]), log(open(file.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600));
   spec.control_fd = theirs.get();
   spec.log_fd = log.get();
-  auto sandbox = loop_.run(launch_in_docker(loop_.loop(), spec, place_));
+  auto sandbox = loop_.run(launch_in_docker_with(loop_.loop(), spec, place_, weaken_));
   if (!sandbox) return std::unexpected(sandbox.error());
   return ContainerJob(loop_, *std::move(sandbox), ours.release(), file);
 }

@@ -12,7 +12,7 @@
 #include "adapters/docker/engine.h"
 #include "adapters/sandbox/unique_fd.h"
 #include "runner/control/messages.h"
-#include "runner/docker/launcher.h"
+#include "runner/docker/weaken.h"
 #include "support/run.h"
 #include "support/temp_dir.h"
 
@@ -69,6 +69,7 @@ class DockerTest : public testing::Test {
   TempDir data_;
   TestLoop loop_;
   DockerPlace place_;
+  std::function<void(docker::ContainerSpec&)> weaken_;
   std::unique_ptr<docker::Engine> engine_;
 };
 
