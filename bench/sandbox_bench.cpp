@@ -1,4 +1,5 @@
-// What isolation costs: a bare bubblewrap beside a whole sandbox, and where the difference goes. Run as root.
+// What isolation costs: a bare bubblewrap beside a whole sandbox, and where the difference goes; a bare runsc beside a whole job
+// under gVisor, where MAYFLY_TEST_RUNSC or PATH has one. Run as root.
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/resource.h>
@@ -15,6 +16,7 @@
 #include <functional>
 #include <thread>
 
+#include "adapters/sandbox/tools.h"
 #include "runner/sandbox/init_file.h"
 #include "runner/sandbox/preparation.h"
 #include "runner/sandbox/seccomp.h"
@@ -44,6 +46,7 @@ class Series final {
   explicit Series(std::string name) : name_(std::move(name)) {}
   void add(double ms) { values_.push_back(ms); }
   void print() {
+    if (values_.empty()) return;
     std::ranges::sort(values_);
     std::printf("%-44s %8.2f %8.2f %8.2f\n", name_.c_str(), values_[values_.size() / 2], values_[values_.size() * 99 / 100], values_.front());
   }
@@ -92,10 +95,13 @@ AttemptId attempt_number(std::uint32_t number) {
 struct Bench {
   std::string data;
   std::string init;
+  std::string runsc;    // empty: none
   std::uint32_t next = 1;
 
-  SandboxSpec spec(bool network) {
+  SandboxSpec spec(bool network, std::string isolation = "sandbox") {
     SandboxSpec spec;
+    spec.isolation = std::move(isolation);
+    spec.runsc = runsc;
     spec.attempt = attempt_number(next++);
     spec.network = network;
     spec.memory_bytes = std::int64_t(1) << 30;
@@ -113,9 +119,14 @@ struct Bench {
     series.add(ms_since(start));
   }
 
+  void bare_gvisor(Series& series) {
+    auto start = Clock::now();
+    run_command({runsc, "--root=" + data, "--platform=systrap", "--network=none", "--ignore-cgroups", "--host-settings=ignore", "--log=/dev/null", "do", "true"});
+    series.add(ms_since(start));
+  }
+
   /// To the first byte of a shell's first command, with the network up if there is one.
-  void whole(bool network, Series& to_return, Series& to_network, Series& to_first_byte, Series& to_end, Series& teardown) {
-    auto asked = spec(network);
+  void whole(SandboxSpec asked, Series& to_return, Series& to_network, Series& to_first_byte, Series& to_end, Series& teardown) {
     int control[2], log[2];
     if (pipe2(control, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0) std::exit(1);
     asked.control_fd = control[0];
@@ -157,7 +168,7 @@ struct Bench {
     {
       auto disk = must(AttemptDisk::create(asked.attempt_dir, cache, asked.disk_bytes));
       lap(2);
-      must(compose_root({disk.path(), "", init_file, "", {}, {uid.value(), uid.value()}, true}));
+      must(compose_root({.disk = disk.path(), .image_root = "", .init = init_file, .resolv_conf = "", .hidden = {}, .owner = {uid.value(), uid.value()}}));
       lap(3);
       auto group = must(JobCgroup::create(CgroupMounts::find(), asked.attempt, {asked.memory_bytes, asked.cpu_milli, asked.pids}));
       lap(4);
@@ -170,19 +181,31 @@ struct Bench {
   }
 };
 
+/// The same five moments of a whole start, under a name.
+struct Moments {
+  explicit Moments(const std::string& name)
+      : all{Series(name + ": launch_sandbox returns"), Series(name + ": network_ready"), Series(name + ": first byte of `echo`"), Series(name + ": ended and reaped"),
+            Series(name + ": given back")} {}
+  Series all[5];
+  void print() {
+    for (auto& series : all) series.print();
+  }
+};
+
+void run_whole(Bench& bench, SandboxSpec spec, Moments& into) { bench.whole(std::move(spec), into.all[0], into.all[1], into.all[2], into.all[3], into.all[4]); }
+
 void run(int rounds, const std::string& init) {
   char pattern[] = "/tmp/mayfly-bench-XXXXXX";
-  Bench bench{mkdtemp(pattern), init};
-  Series bare("bare bwrap --unshare-all true");
-  Series none[] = {Series("no network: launch_sandbox returns"), Series("no network: network_ready"), Series("no network: first byte of `echo`"),
-                   Series("no network: ended and reaped"), Series("no network: given back")};
-  Series net[] = {Series("network: launch_sandbox returns"), Series("network: network_ready"), Series("network: first byte of `echo`"),
-                  Series("network: ended and reaped"), Series("network: given back")};
+  auto* named = std::getenv("MAYFLY_TEST_RUNSC");
+  Bench bench{mkdtemp(pattern), init, find_program(named && *named ? named : "runsc")};
+  bool gvisor = !bench.runsc.empty();
+  Series bare("bare bwrap --unshare-all true"), bare_gvisor("bare runsc do true");
+  Moments none("no network"), net("network"), gvisor_none("gvisor, no network"), gvisor_net("gvisor, network");
   std::vector<Series> parts;
   for (auto name : {"part: uid", "part: init", "part: disk (4 GiB)", "part: root", "part: cgroups", "part: seccomp", "part: cgroups removed", "part: disk removed"})
     parts.emplace_back(name);
   std::printf("%-44s %8s %8s %8s\n", "ms", "p50", "p99", "min");
-  Series cpu[] = {Series("cpu: bare bwrap"), Series("cpu: no network, all of it"), Series("cpu: network, all of it")};
+  Series cpu[] = {Series("cpu: bare bwrap"), Series("cpu: no network, all of it"), Series("cpu: network, all of it"), Series("cpu: bare runsc"), Series("cpu: gvisor, no network, all of it")};
   auto metered = [](Series& series, auto work) {
     auto before = cpu_ms();
     work();
@@ -190,14 +213,22 @@ void run(int rounds, const std::string& init) {
   };
   for (int i = 0; i < rounds; ++i) {
     metered(cpu[0], [&] { bench.bare(bare); });
-    metered(cpu[1], [&] { bench.whole(false, none[0], none[1], none[2], none[3], none[4]); });
-    metered(cpu[2], [&] { bench.whole(true, net[0], net[1], net[2], net[3], net[4]); });
+    metered(cpu[1], [&] { run_whole(bench, bench.spec(false), none); });
+    metered(cpu[2], [&] { run_whole(bench, bench.spec(true), net); });
+    if (gvisor) {
+      metered(cpu[3], [&] { bench.bare_gvisor(bare_gvisor); });
+      metered(cpu[4], [&] { run_whole(bench, bench.spec(false, "gvisor"), gvisor_none); });
+      run_whole(bench, bench.spec(true, "gvisor"), gvisor_net);
+    }
     bench.parts(parts);
   }
   bare.print();
+  if (gvisor) bare_gvisor.print();
   for (auto& series : cpu) series.print();
-  for (auto& series : none) series.print();
-  for (auto& series : net) series.print();
+  none.print();
+  net.print();
+  if (gvisor) gvisor_none.print(), gvisor_net.print();
+  else std::puts("gvisor: not measured, there is no runsc (scripts/servers up runsc)");
   for (auto& series : parts) series.print();
   std::filesystem::remove_all(bench.data);
 }
