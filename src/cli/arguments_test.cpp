@@ -129,7 +129,7 @@ TEST(Arguments, UpReachesTheProgramThatServes) {
   TestWorld world;
   world.variables["MAYFLY_DATA"] = "/data";
   UpOptions seen;
-  auto code = world.run({"up", "--listen", "127.0.0.1:0", "--slots", "4", "--log-level", "debug"}, {.up = [&](UpOptions options) {
+  auto code = world.run({"up", "--listen", "127.0.0.1:0", "--slots", "4", "--isolation-floor", "runc", "--fork-isolation-floor", "gvisor", "--log-level", "debug"}, {.up = [&](UpOptions options) {
                           seen = options;
                           return 7;
                         }});
@@ -137,6 +137,8 @@ TEST(Arguments, UpReachesTheProgramThatServes) {
   EXPECT_EQ(seen.data_dir, "/data");
   EXPECT_EQ(seen.listen, "127.0.0.1:0");
   EXPECT_EQ(seen.slots, 4);
+  EXPECT_EQ(seen.isolation_floor, Isolation::runc);
+  EXPECT_EQ(seen.fork_isolation_floor, Isolation::gvisor);
   EXPECT_EQ(seen.log_level, "debug");
 }
 

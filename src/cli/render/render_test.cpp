@@ -60,6 +60,13 @@ TEST(BuildTree, ShowsEachJobUnderTheDeepestItNeeds) {
 )");
 }
 
+TEST(BuildTree, NamesAnIsolationThatIsNotTheOrdinaryOne) {
+  Build build{.status = "succeeded", .jobs = {{.name = "plain", .status = "succeeded", .isolation = "sandbox"}, {.name = "strong", .status = "succeeded", .isolation = "gvisor"}}};
+  auto shown = text(build_tree(scene(build), {}));
+  EXPECT_TRUE(shown.contains("under gvisor"));
+  EXPECT_FALSE(shown.contains("sandbox"));
+}
+
 TEST(BuildTree, FitsTheScreenAndCountsWhatItHides) {
   auto build = diamond();
   auto lines = build_tree(scene(build), {.colour = false, .width = 80}, 6);
