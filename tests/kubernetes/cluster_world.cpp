@@ -49,6 +49,8 @@ json::object terminated(int code, std::string_view reason, std::string_view mess
   return {{"terminated", json::object{{"exitCode", code}, {"reason", reason}, {"message", message}}}};
 }
 
+json::object waiting(std::string_view reason, std::string_view message) { return {{"waiting", json::object{{"reason", reason}, {"message", message}}}}; }
+
 json::object condition(std::string_view type, bool is_true) { return {{"type", type}, {"status", is_true ? "True" : "False"}}; }
 
 std::string status_text(std::string_view phase, json::object runner, json::object job, bool ready) {
@@ -143,6 +145,8 @@ struct ClusterWorld::Node {
     if (phase != "Pending") return;
     if (image == ends_image) {
       patch(admin, path, status_text("Failed", terminated(0, "Completed", R"({"reason": "oom", "detail": "as it was told"})"), terminated(1, "Error"), false));
+    } else if (image == unpullable_image) {
+      patch(admin, path, status_text("Pending", running(), waiting("ImagePullBackOff", "Back-off pulling image: manifest unknown"), false));
     } else {
       patch(admin, path, status_text("Running", running(), running(), true));
     }
@@ -251,10 +255,6 @@ std::string ClusterWorld::objects_of(AttemptId attempt) {
   for (auto& job : jobs.at("items").get_array()) out += "Job/" + *find_string(job, "metadata.name") + " ";
   for (auto& pod : pods_of(attempt)) out += "Pod/" + pod + " ";
   return out;
-}
-
-void ClusterWorld::patch_status(const std::string& pod, const std::string& status) {
-  admin_.must("PATCH", pods_path() + "/" + pod + "/status", status, "application/strategic-merge-patch+json");
 }
 
 bool ClusterWorld::is_settled(AttemptId attempt) { return node_->has_settled(attempt); }

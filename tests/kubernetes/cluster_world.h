@@ -36,6 +36,7 @@ class Admin final {
 inline constexpr const char* ends_image = "simulated/ends:1";       // at once, out of memory by its runner's word, with the detail "as it was told"
 inline constexpr const char* waits_image = "simulated/waits:1";     // until it is deleted; the runner says then that it was canceled
 inline constexpr const char* ignores_image = "simulated/ignores:1"; // killed when the grace of its deletion is over
+inline constexpr const char* unpullable_image = "simulated/unpullable:1";   // the node says `manifest unknown`
 inline constexpr const char* pending_image = "simulated/pending:1"; // no node takes it
 
 class ClusterWorld final {
@@ -54,8 +55,6 @@ class ClusterWorld final {
   /// Objects of an attempt: "Job/mayfly-… Pod/mayfly-…".
   std::string objects_of(AttemptId attempt);
   std::vector<std::string> pods_of(AttemptId attempt);
-  /// JSON merge patch of a pod's status, as its node would.
-  void patch_status(const std::string& pod, const std::string& status);
   /// True once the node has it running, or it has ended.
   bool is_settled(AttemptId attempt);
   RunnerSpec make_spec(const std::string& image);

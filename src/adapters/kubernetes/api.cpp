@@ -49,7 +49,7 @@ Task<Result<http::ClientRequest>> Api::request(const Call& call) {
   http::ClientRequest out{.method = call.method, .url = cluster_.server + call.path, .body = call.body, .deadline = clock_.now() + options_.try_limit,
                           .max_response_bytes = call.max_answer};
   if (!call.query.pairs.empty()) out.url += "?" + http::build_query(call.query);
-  out.headers.add("Accept", "application/json");
+  out.headers.add("Accept", call.accept);
   out.headers.add("User-Agent", "mayfly");
   if (!call.body.empty()) out.headers.add("Content-Type", call.content_type);
   if (!bearer.empty()) out.headers.add("Authorization", "Bearer " + bearer);

@@ -30,6 +30,7 @@ struct Call {
   http::Query query = {};
   std::string body = {};
   std::string content_type = "application/json";
+  std::string accept = "application/json";
   std::size_t max_answer = 4 << 20;
 };
 

@@ -17,7 +17,7 @@ namespace {
 using namespace kubernetes;
 
 constexpr Duration events_asked_every = std::chrono::seconds(10);
-constexpr Duration least_grace = std::chrono::seconds(1);   // 0 would forget a pod before its node has ended it
+constexpr std::chrono::seconds least_grace{1};   // 0 would forget a pod before its node has ended it
 constexpr std::size_t max_events_bytes = 4 << 20;
 constexpr Duration look_around_every = std::chrono::seconds(1);
 
@@ -80,15 +80,9 @@ class KubernetesExecutor final : public Executor {
     if (objects.empty()) co_return Result<void>{};
     if (status_of(attempt) && !status_of(attempt)->running) co_return Result<void>{};
     notes_[attempt].stopped = true;
-    auto whole_grace = std::chrono::ceil<std::chrono::seconds>(std::max(grace, least_grace));
-    if (objects.pods.empty()) {
-      CO_TRY(co_await remove(jobs_path(), objects.job->name, objects.job->uid, -1));
-      co_return Result<void>{};
-    }
-    std::vector<std::pair<std::string, std::string>> pods;
-    for (auto* pod : objects.pods)
-      if (!is_over(*pod)) pods.emplace_back(pod->name, pod->uid);
-    for (auto& [name, uid] : pods) CO_TRY(co_await remove(pods_path(), name, uid, whole_grace.count()));
+    auto whole_grace = std::chrono::ceil<std::chrono::seconds>(std::max<Duration>(grace, least_grace));
+    if (objects.pods.empty()) CO_TRY(co_await remove(jobs_path(), objects.job->name, objects.job->uid, -1));
+    for (auto& [name, uid] : unfinished(objects.pods)) CO_TRY(co_await remove(pods_path(), name, uid, whole_grace.count()));
     if (co_await ends_within(attempt, whole_grace + end_patience)) co_return Result<void>{};
     co_return fail(Errc::timeout, "the cluster does not confirm that the runner of attempt " + attempt.str() + " has ended", "its node may not answer: see kubectl get pods");
   }
@@ -107,8 +101,11 @@ class KubernetesExecutor final : public Executor {
     CO_TRY(co_await seen());
     if (auto status = status_of(attempt); status && status->running) co_return fail(Errc::conflict, "attempt " + attempt.str() + " still runs", "stop it first");
     auto objects = objects_of(attempt);
+    // What has ended by our judgement only (an image that is never there) still has a place on a node.
+    for (auto& [name, uid] : unfinished(objects.pods)) CO_TRY(co_await remove(pods_path(), name, uid, least_grace.count()));
+    objects = objects_of(attempt);
     if (objects.job) {
-      CO_TRY(co_await remove(jobs_path(), std::string(objects.job->name), std::string(objects.job->uid), -1));
+      CO_TRY(co_await remove(jobs_path(), objects.job->name, objects.job->uid, -1));
     } else if (!with_jobs()) {
       for (auto& [name, uid] : names_of(objects.pods)) {
         CO_TRY(co_await release(name, uid));
@@ -127,7 +124,7 @@ class KubernetesExecutor final : public Executor {
     CO_TRY_ASSIGN(auto body, parse_json(configuration));
     out.issuer = find_string(body, "issuer").value_or("");
     if (out.issuer.empty()) co_return fail(Errc::corrupt, "the cluster names no issuer of its service accounts");
-    CO_TRY_ASSIGN(out.jwks, co_await api_.succeed({.path = "/openid/v1/jwks"}));
+    CO_TRY_ASSIGN(out.jwks, co_await api_.succeed({.path = "/openid/v1/jwks", .accept = "application/jwk-set+json"}));
     CO_TRY(parse_json(out.jwks));
     co_return out;
   }
@@ -166,6 +163,11 @@ class KubernetesExecutor final : public Executor {
     std::vector<std::pair<std::string, std::string>> out;
     for (auto* object : objects) out.emplace_back(object->name, object->uid);
     return out;
+  }
+
+  static std::vector<std::pair<std::string, std::string>> unfinished(std::vector<const Object*> pods) {
+    std::erase_if(pods, [](auto* pod) { return is_over(*pod); });
+    return names_of(pods);
   }
 
   std::set<AttemptId> attempts() const {
