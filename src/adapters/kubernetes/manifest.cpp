@@ -120,7 +120,10 @@ class Writer {
     json::array inits;
     inits.push_back(install());
     inits.push_back(runner());
-    for (auto& service : spec_.services) inits.push_back(this->service(service));
+    for (auto& service : spec_.services) {
+      TRY_ASSIGN(auto its_image, image_of(service.image));
+      inits.push_back(this->service(service, its_image));
+    }
     out["initContainers"] = std::move(inits);
     json::array containers;
     containers.push_back(job(image));
@@ -168,7 +171,7 @@ class Writer {
   Result<std::string> image_of(const std::string& image) const {
     if (image == "host") {
       if (!options_.default_image.empty()) return options_.default_image;
-      return fail(Errc::unsupported, "pool '" + options_.pool + "' runs jobs in images, and the job names none", "give the job an `image`, or the pool a kubernetes.default_image");
+      return fail(Errc::unsupported, "pool '" + options_.pool + "' runs everything in images, and the job or a service names none", "give it an `image`, or the pool a kubernetes.default_image");
     }
     if (image.starts_with('/') || image.starts_with("oci:"))
       return fail(Errc::unsupported, "the image '" + image + "' lies on a machine, and pool '" + options_.pool + "' takes images from registries");
@@ -242,11 +245,11 @@ class Writer {
     return out;
   }
 
-  json::object service(const ServiceSpec& service) const {
+  json::object service(const ServiceSpec& service, const std::string& image) const {
     json::array environment;
     for (auto& [name, value] : service.env) environment.push_back(variable(name, value));
-    auto out = container(service_prefix + service.name, without_scheme(service.image), {}, false);
-    out.erase("command");
+    auto out = container(service_prefix + service.name, image, words({"sh", "-c", service.run}), false);
+    if (service.run.empty()) out.erase("command");   // the image's own
     out["restartPolicy"] = "Always";
     out["env"] = std::move(environment);
     out["resources"] = resources(options_.service_cpu_milli, options_.service_memory_bytes, 0);
