@@ -2,7 +2,9 @@
 // Where source comes from. Webhook bodies are decoded by pure code (domain/webhook); this is the part that reaches out:
 // files and source by git.
 
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +30,14 @@ struct Snapshot {
   CommitInfo commit;
   /// `.ci.yaml`, else every `.ci/*.yaml` by name; empty when there is none.
   std::vector<SourceFile> pipeline_files;
+};
+
+/// What git says to one that fetches, as it comes. Destroying it ends what says it.
+class SourceStream {
+ public:
+  virtual ~SourceStream() = default;
+  /// Fills the front of `into`; 0 is the end. After an error there is nothing more, and the whole is not whole.
+  virtual Task<Result<std::size_t>> read(std::span<char> into) = 0;
 };
 
 class Forge {
@@ -62,6 +72,13 @@ class Forge {
 
   /// Where a runner on this machine finds the commit without asking the network: a git repository's directory.
   virtual Task<Result<std::string>> mirror(std::string repo_url) = 0;
+
+  /// One exchange of git's smart HTTP (upload-pack, version 0) over the mirror, which has the commit: what there is to fetch, or the answer
+  /// to `request`, the body of a client's POST. It shows that commit as refs/mayfly/<sha>; of all else in the mirror only what it leads to
+  /// can be had. Errc::not_found: it is not in the mirror. Errc::rate_limited: too many at once; ask again. Errc::unsupported: not here.
+  virtual Task<Result<std::unique_ptr<SourceStream>>> serve(std::string, std::string, std::optional<std::string>) {
+    co_return fail(Errc::unsupported, "this server gives no source to runners on other machines");
+  }
 };
 
 }  // namespace mayfly

@@ -1,6 +1,7 @@
 #include "adapters/git/git_forge.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -10,6 +11,7 @@
 #include "adapters/git/remote.h"
 #include "adapters/git/serial_offload.h"
 #include "adapters/git/tidy.h"
+#include "adapters/git/upload_pack.h"
 #include "base/log.h"
 #include "domain/pipeline/glob.h"
 #include "domain/webhook/git_names.h"
@@ -43,6 +45,39 @@ bool is_broken(const Result<R>& read) {
   return !read && (read.error().code == Errc::corrupt || is_missing(read.error()));
 }
 
+/// One of GitOptions::served_at_once, while it lives.
+class Place final {
+ public:
+  static std::optional<Place> take(std::atomic<unsigned>& taken, unsigned limit) {
+    if (taken.fetch_add(1) < limit) return Place(taken);
+    --taken;
+    return std::nullopt;
+  }
+  Place(Place&& other) noexcept : taken_(std::exchange(other.taken_, nullptr)) {}
+  Place& operator=(Place&&) = delete;
+  ~Place() {
+    if (taken_) --*taken_;
+  }
+
+ private:
+  explicit Place(std::atomic<unsigned>& taken) : taken_(&taken) {}
+  std::atomic<unsigned>* taken_;
+};
+
+class Served final : public SourceStream {
+ public:
+  Served(Place place, std::unique_ptr<UploadPack> git, Offload& pool, const StopFlag& stop) : place_(std::move(place)), git_(std::move(git)), pool_(pool), stop_(stop) {}
+  Task<Result<std::size_t>> read(std::span<char> into) override {
+    co_return co_await offload(pool_, [&] { return git_->read(into, stop_); });
+  }
+
+ private:
+  Place place_;
+  std::unique_ptr<UploadPack> git_;
+  Offload& pool_;
+  const StopFlag& stop_;
+};
+
 }  // namespace
 
 struct GitForge::Impl {
@@ -57,6 +92,8 @@ struct GitForge::Impl {
   StopFlag stop;
   std::mutex mutex;
   std::map<std::string, std::unique_ptr<Repo>, std::less<>> repos;
+  std::atomic<unsigned> served = 0;
+  std::unique_ptr<Offload> serving;   // made when the first runner asks
   std::unique_ptr<Offload> pool;   // last: its threads end before what they use
 
   Result<Repo*> repo(const std::string& address) {
@@ -216,6 +253,20 @@ Task<Result<std::string>> GitForge::mirror(std::string repo_url) {
     TRY(repo->mirror.create());
     return repo->mirror.directory().string();
   });
+}
+
+Task<Result<std::unique_ptr<SourceStream>>> GitForge::serve(std::string repo_url, std::string sha, std::optional<std::string> request) {
+  CO_TRY(check_sha(sha));
+  CO_TRY_ASSIGN(Repo * repo, impl_->repo(repo_url));
+  auto place = Place::take(impl_->served, impl_->options.served_at_once);
+  if (!place) co_return fail(Errc::rate_limited, "source is being given to as many runners as this server may at once", "ask again in a moment");
+  if (!impl_->serving) impl_->serving = make_thread_offload(impl_->options.served_at_once);
+  auto git = co_await offload(*impl_->serving, [&]() -> Result<std::unique_ptr<UploadPack>> {
+    if (!repo->mirror.use(sha)) return fail(Errc::not_found, "commit " + sha + " is not in the mirror");
+    return UploadPack::start(repo->mirror, sha, std::move(request), impl_->options);
+  });
+  if (!git) co_return std::unexpected(git.error());
+  co_return std::make_unique<Served>(*std::move(place), *std::move(git), *impl_->serving, impl_->stop);
 }
 
 }  // namespace mayfly

@@ -26,6 +26,7 @@ class GitForge final : public Forge {
   Task<Result<std::vector<std::string>>> tree_hashes(std::string repo_url, std::string sha, std::vector<std::string> globs) override;
   Task<Result<void>> deepen(std::string repo_url, std::string sha, std::string ref, int depth) override;
   Task<Result<std::string>> mirror(std::string repo_url) override;
+  Task<Result<std::unique_ptr<SourceStream>>> serve(std::string repo_url, std::string sha, std::optional<std::string> request) override;
 
   /// Kills the git commands that run; their callers and later ones get Errc::canceled. Any thread. For a shutdown, before
   /// the coroutines that wait for a fetch are joined.

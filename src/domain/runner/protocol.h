@@ -11,6 +11,8 @@
 //   POST /runner/v1/attempts/{id}/artifacts/commit   UploadCommit → {"id", "sha256"}, once the bytes are there. Repeatable
 //   GET  /runner/v1/attempts/{id}/artifacts/{artifact}                     bytes of an artifact of a needed job, or 302 to where they
 //                                            are; `?direct=no`: the bytes
+//   GET  /runner/v1/attempts/{id}/source.git/info/refs?service=git-upload-pack, POST …/source.git/git-upload-pack: git's smart HTTP
+//                                            (version 0), of the job's commit as refs/mayfly/<sha>; 429: ask again in a moment
 //   POST /runner/v1/attempts/{id}/finish     FinishReport → {}            repeatable; 400: bytes of the log are missing, send them again
 //
 // Every call but start carries `Authorization: Bearer <attempt token>` and `Mayfly-Fence: <fence>`; 409 with problem code
@@ -40,7 +42,7 @@ inline constexpr std::size_t max_step_output_bytes = 1 << 20;               // o
 inline constexpr std::size_t max_log_request_bytes = 4 << 20;
 
 struct SourceRef {
-  std::string repository = {};  // a directory or URL git can fetch from
+  std::string repository = {};  // a directory or URL git can fetch from; where it is none here, the server gives the source itself
   std::string sha = {};
   std::string ref = {};
   CheckoutSpec checkout;

@@ -77,6 +77,7 @@ void Gateway::add_routes(http::Router& router) {
   add_logs(router);
   add_artifacts(router);
   add_runners(router);
+  add_source(router);
   add_ingest(router);
   add_pages(router);
 }

@@ -71,6 +71,7 @@ class Gateway final {
   void add_logs(http::Router& router);
   void add_artifacts(http::Router& router);
   void add_runners(http::Router& router);
+  void add_source(http::Router& router);
   void add_ingest(http::Router& router);
   void add_pages(http::Router& router);
 

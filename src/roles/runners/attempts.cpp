@@ -5,7 +5,11 @@
 
 #include "domain/scheduling/pools.h"
 #include "roles/common/pools.h"
+#include "base/log.h"
+#include "domain/access/workload.h"
+#include "domain/runner/pod.h"
 #include "roles/common/projects.h"
+#include "roles/runners/token_issuers.h"
 
 namespace mayfly {
 namespace {
@@ -172,7 +176,11 @@ Task<Result<StartAnswer>> Attempts::start(AttemptId attempt, StartRequest reques
   auto key = co_await key_of(attempt);
   if (!key && key.error().code == Errc::not_found) co_return not_yours("there is no such attempt");
   if (!key) co_return std::unexpected(key.error());
-  if (!identity_.is_boot_token(request.boot_token, attempt, key->fence)) co_return not_yours("this is not the attempt's boot token");
+  if (!request.identity.empty()) {
+    CO_TRY(co_await check_identity(*key, request));
+  } else if (!identity_.is_boot_token(request.boot_token, attempt, key->fence)) {
+    co_return not_yours("this is not the attempt's boot token");
+  }
   auto started = co_await builds_.change(key->build, Start{key->job, key->fence, request.runner_id, request.isolation});
   if (!started && started.error().code == Errc::fenced) co_return fail(Errc::conflict, started.error().message);
   if (!started) co_return std::unexpected(started.error());
@@ -197,6 +205,32 @@ Task<Result<StartAnswer>> Attempts::start(AttemptId attempt, StartRequest reques
     co_return fail(Errc::conflict, work.error().message);
   }
   co_return StartAnswer{identity_.attempt_token(attempt, key->fence), key->fence, std::move(*work)};
+}
+
+/// By the token the pool's platform gave to the runner's pod. Whoever shows a wrong one learns no more than that.
+Task<Result<void>> Attempts::check_identity(const AttemptKey& key, const StartRequest& request) {
+  CO_TRY_ASSIGN(auto issuer, co_await token_issuer_of(db_, key.pool));
+  Result<Workload> who = fail(Errc::unauthenticated, "the runners of pool '" + key.pool + "' have no identity of a platform's");
+  if (issuer) {
+    WorkloadRules rules{.issuer = issuer->issuer, .audience = pod::identity_audience, .name_space = issuer->name_space, .service_account = issuer->service_account, .pod = "mayfly-" + key.attempt.str()};
+    auto keys = verification_keys_from_jwks(issuer->jwks);
+    who = keys ? verify_workload(request.identity, *keys, rules, clock_.now()) : std::unexpected(keys.error());
+  }
+  if (who && !request.runner_id.ends_with("/" + who->pod + "/" + who->pod_uid)) who = fail(Errc::unauthenticated, "the runner calls itself '" + request.runner_id + "' and is in pod " + who->pod);
+  if (who) co_return Result<void>{};
+  log_warn("a runner was turned away", {{"attempt", key.attempt.str()}, {"pool", key.pool}, {"why", who.error().message}});
+  co_return not_yours("this is not the identity of the attempt's pod");
+}
+
+Task<Result<std::unique_ptr<SourceStream>>> Attempts::source(AttemptId attempt, RunnerCredentials who, std::optional<std::string> request) {
+  CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
+  if (now.job->status != JobStatus::running) co_return over(*now.job);
+  auto& checkout = now.job->spec->checkout;
+  if (!checkout.enabled) co_return fail(Errc::not_found, "job '" + now.job->spec->name + "' has no source");
+  auto& header = now.record->header;
+  CO_TRY_ASSIGN(auto project, co_await find_project(db_, header.project));
+  CO_TRY(co_await forge_.deepen(project.repo_url, header.commit_sha, header.ref, checkout.depth));
+  co_return co_await forge_.serve(project.repo_url, header.commit_sha, std::move(request));
 }
 
 Task<Result<HeartbeatAnswer>> Attempts::heartbeat(AttemptId attempt, RunnerCredentials who, HeartbeatRequest request) {

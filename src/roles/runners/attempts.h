@@ -54,6 +54,9 @@ class Attempts final {
   /// An artifact of a job that this attempt's job needs. Errc::not_found.
   Task<Result<Artifact>> needed_artifact(AttemptId attempt, RunnerCredentials who, ArtifactId artifact);
 
+  /// Git's answer to a runner that fetches the commit of its job, made ready here first: see Forge::serve. Errc::not_found: the job has no source.
+  Task<Result<std::unique_ptr<SourceStream>>> source(AttemptId attempt, RunnerCredentials who, std::optional<std::string> request);
+
   /// Called with the time between an attempt's start and the first byte of its log.
   void on_first_byte(std::function<void(Duration)> observer) { first_byte_ = std::move(observer); }
 
@@ -79,6 +82,7 @@ class Attempts final {
   Task<Result<LogsAnswer>> append(const Current& now, std::string frames);
   Task<Result<RunnerJob>> runner_job(const BuildRecord& record, const JobState& job);
   Task<Result<std::string>> weaker_than_promised(const BuildRecord& record, const JobState& job);
+  Task<Result<void>> check_identity(const AttemptKey& key, const StartRequest& request);
   Task<Result<std::vector<NeededJob>>> needs_of(const BuildRecord& record, const JobState& job);
   Task<void> seen(AttemptKey key);
   void forget_silent();

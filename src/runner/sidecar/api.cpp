@@ -56,6 +56,12 @@ void RunnerApi::identify(std::string attempt_token, Fence fence) {
   fence_ = fence;
 }
 
+std::vector<std::string> RunnerApi::addresses() const {
+  std::vector<std::string> out(bases_.begin() + static_cast<std::ptrdiff_t>(current_), bases_.end());
+  out.insert(out.end(), bases_.begin(), bases_.begin() + static_cast<std::ptrdiff_t>(current_));
+  return out;
+}
+
 http::ClientRequest RunnerApi::request(std::string method, std::string path, std::string body) const {
   http::ClientRequest r;
   r.method = std::move(method);

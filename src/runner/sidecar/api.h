@@ -51,6 +51,11 @@ class RunnerApi final {
   /// Errc::invalid, among others: the server lacks bytes of the log.
   Task<Result<void>> finish(FinishReport report);
 
+  /// For git, which talks to the same server by itself: this attempt's addresses, the one that works first, and what to show there.
+  std::vector<std::string> addresses() const;
+  const std::string& token() const { return token_; }
+  Fence fence() const { return fence_; }
+
   const RetryLimits& limits() const { return limits_; }
 
  private:

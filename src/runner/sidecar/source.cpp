@@ -1,5 +1,6 @@
 #include "runner/sidecar/source.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
+
+#include "adapters/git/mirror.h"
 
 namespace mayfly {
 namespace {
@@ -25,6 +28,8 @@ constexpr std::string_view git_config =
     "[fetch \"fsck\"]\n\tzeroPaddedFilemode = ignore\n\tmissingSpaceBeforeDate = ignore\n\tbadTimezone = ignore\n\tmissingEmail = ignore\n"
     "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[advice]\n\tdetachedHead = false\n[pack]\n\tthreads = 2\n\twindow = 0\n"
     "[http]\n\tlowSpeedLimit = 1000\n\tlowSpeedTime = 30\n";
+constexpr int wire_rounds = 6;                                     // through all gateways, half a minute of pauses in all
+constexpr std::chrono::milliseconds wire_pause(1000);              // after the first of them; then twice as long each time
 constexpr std::int64_t max_pack_bytes = std::int64_t(8) << 30;
 
 std::string last_line(std::string_view text) {
@@ -53,6 +58,13 @@ Result<void> write_file(const fs::path& path, std::string_view text) {
   return {};
 }
 
+/// A server that says no, and will say it again.
+bool is_final(std::string_view errors) {
+  constexpr std::string_view answer = "requested URL returned error: 4";
+  auto at = errors.find(answer);
+  return (at != errors.npos && !errors.substr(at + answer.size()).starts_with("29")) || errors.contains("Authentication failed");
+}
+
 class Checkout final {
  public:
   Checkout(const SourceRequest& request, const StopFlag& stop) : request_(request), stop_(stop), git_dir_(fs::path(request.workspace) / ".git") {}
@@ -62,11 +74,15 @@ class Checkout final {
     if (!is_sha(source.sha)) return fail(Errc::invalid, "'" + source.sha + "' is no commit: 40 hex digits are");
     if (source.repository.empty() || source.repository.starts_with('-')) return fail(Errc::invalid, "there is no repository to fetch from");
     commit_ = source.sha;
-    bool from_mirror = source.checkout.depth == 1 && in_mirror();
+    bool marked = in_mirror();
+    bool from_mirror = source.checkout.depth == 1 && marked;
     TRY(make_git_dir(from_mirror));
     if (from_mirror) return check_out_from_mirror();
-    TRY_ASSIGN(auto fetched, fetch());
-    return git({"checkout", "--quiet", "--force", "--detach", fetched}, {}, {});
+    TRY_ASSIGN(auto fetched, is_elsewhere(marked) ? fetch_over_wire() : fetch());
+    TRY(git({"checkout", "--quiet", "--force", "--detach", fetched}, {}, {}));
+    std::error_code ignored;
+    fs::remove(git_dir_ / "FETCH_HEAD", ignored);   // where it came from is nothing to the job
+    return {};
   }
 
  private:
@@ -77,6 +93,47 @@ class Checkout final {
     if (!(ref >> commit) || !is_sha(commit)) return false;
     commit_ = commit;
     return true;
+  }
+
+  bool has_wire() const { return !request_.wire.urls.empty() && request_.source.repository.starts_with('/'); }
+
+  /// On the server's machine, not on this one; or a mirror that is here and has less history than is asked for.
+  bool is_elsewhere(bool marked) const {
+    auto& source = request_.source;
+    std::error_code ec;
+    if (!has_wire()) return false;
+    if (!fs::is_directory(source.repository, ec)) return true;
+    return marked && !Mirror(source.repository).has_history(source.sha, source.checkout.depth);
+  }
+
+  std::string wire_config() const {
+    auto& wire = request_.wire;
+    return std::string(git_config) + "[protocol]\n\tversion = 0\n[http]\n\tproxy =\n\tfollowRedirects = false\n\tlowSpeedTime = 300\n\textraHeader = " +
+           config_quoted("Authorization: Bearer " + wire.token) + "\n\textraHeader = \"Mayfly-Fence: " + std::to_string(wire.fence.value) + "\"\n";
+  }
+
+  /// From any of the gateways; each of them may be away for a moment, or have enough to do.
+  Result<std::string> fetch_over_wire() {
+    auto& source = request_.source;
+    Result<void> fetched = fail(Errc::unavailable, "no gateway was asked");
+    for (int round = 0; round < wire_rounds; ++round) {
+      if (round > 0) TRY(wait(wire_pause * (1 << (round - 1))));
+      for (auto& url : request_.wire.urls) {
+        std::vector<std::string> arguments{"fetch", "--quiet", "--no-tags", "--no-write-commit-graph"};
+        if (source.checkout.depth > 0) arguments.push_back("--depth=" + std::to_string(source.checkout.depth));
+        arguments.insert(arguments.end(), {url, "refs/mayfly/" + source.sha});
+        fetched = git(arguments, {}, {}, wire_config());
+        if (fetched) return "FETCH_HEAD";
+        if (fetched.error().code != Errc::unavailable) return std::unexpected(fetched.error());
+      }
+    }
+    return std::unexpected(fetched.error());
+  }
+
+  Result<void> wait(std::chrono::milliseconds pause) const {
+    pollfd stopped{stop_.fd(), POLLIN, 0};
+    if (::poll(&stopped, 1, static_cast<int>(pause.count())) > 0) return fail(Errc::canceled, "the checkout was stopped");
+    return {};
   }
 
   Result<void> make_git_dir(bool shallow) {
@@ -110,6 +167,7 @@ class Checkout final {
     by_sha.insert(by_sha.end(), {source.repository, source.sha});
     auto fetched = git(by_sha, {}, {});
     if (fetched) return "FETCH_HEAD";
+    if (fetched.error().code == Errc::not_found && has_wire()) return fetch_over_wire();   // a mirror, but of another machine
     if (fetched.error().code != Errc::not_found || source.ref.empty() || source.ref.starts_with('-')) return std::unexpected(fetched.error());
     // A server that gives nothing by name: the commit may be in the history of its ref.
     arguments.insert(arguments.end(), {source.repository, source.ref});
@@ -117,17 +175,17 @@ class Checkout final {
     return source.sha;
   }
 
-  Result<void> git(std::vector<std::string> arguments, std::vector<std::string> environment, std::string input) {
+  Result<void> git(std::vector<std::string> arguments, std::vector<std::string> environment, std::string input, std::string config = std::string(git_config)) {
     auto name = arguments[0];
     environment.push_back("GIT_DIR=" + git_dir_.string());
     environment.push_back("GIT_WORK_TREE=" + request_.workspace);
-    GitCommand command{.program = "git", .arguments = std::move(arguments), .environment = std::move(environment), .config = std::string(git_config),
+    GitCommand command{.program = "git", .arguments = std::move(arguments), .environment = std::move(environment), .config = std::move(config),
                        .time_limit = request_.time_limit, .max_file_bytes = max_pack_bytes, .input = std::move(input)};
     TRY_ASSIGN(auto done, run_git(command, stop_));
     if (done.exit_code == 0) return {};
     auto absent = done.errors.contains("not our ref") || done.errors.contains("couldn't find remote ref") || done.errors.contains("bad object") ||
                   done.errors.contains("unadvertised object") || done.errors.contains("is not a tree") || done.errors.contains("unable to read tree");
-    return fail(absent ? Errc::not_found : Errc::unavailable, "git " + name + ": " + last_line(done.errors));
+    return fail(absent ? Errc::not_found : is_final(done.errors) ? Errc::forbidden : Errc::unavailable, "git " + name + ": " + last_line(done.errors));
   }
 
   const SourceRequest& request_;

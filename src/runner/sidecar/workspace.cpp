@@ -115,10 +115,17 @@ TestReport read_reports(const std::string& workspace, const std::vector<TreeEntr
 Workspace::Workspace(RunnerApi& api, Offload& offload, SandboxPaths paths, std::string spare, const RunnerJob& job)
     : api_(api), offload_(offload), paths_(std::move(paths)), spare_(std::move(spare)), job_(job) {}
 
+SourceWire Workspace::wire() const {
+  SourceWire wire{.urls = {}, .token = api_.token(), .fence = api_.fence()};
+  for (auto& address : api_.addresses())
+    if (address.starts_with("http")) wire.urls.push_back(address + "/source.git");   // git knows no unix sockets
+  return wire;
+}
+
 Task<Result<void>> Workspace::fill() {
   if (job_.source.checkout.enabled) {
     auto url = job_.env.find("CI_REPO_URL");
-    SourceRequest request{.source = job_.source, .workspace = paths_.workspace_host, .origin = url == job_.env.end() ? "" : url->second};
+    SourceRequest request{.source = job_.source, .workspace = paths_.workspace_host, .wire = wire(), .origin = url == job_.env.end() ? "" : url->second};
     auto begin = std::chrono::steady_clock::now();
     CO_TRY(co_await offload(offload_, [&] { return check_out(request, stop_); }));
     source_time_ = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begin);

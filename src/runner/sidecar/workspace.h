@@ -35,6 +35,7 @@ class Workspace final {
   Task<Result<void>> upload_outputs(Notes& notes);
 
  private:
+  SourceWire wire() const;
   Task<Result<void>> take(const NeededArtifact& artifact);
   Task<Result<void>> upload_file(std::string path, int fd);
 
