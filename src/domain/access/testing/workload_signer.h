@@ -10,9 +10,9 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/digest.h"
-#include "base/json.h"
 
 namespace mayfly {
 
@@ -21,22 +21,26 @@ class WorkloadSigner final {
  public:
   WorkloadSigner(std::string id, bool rsa, unsigned bits = 2048) : id_(std::move(id)), rsa_(rsa), key_(rsa ? EVP_RSA_gen(bits) : EVP_EC_gen("P-256"), EVP_PKEY_free) {}
 
-  json::object jwk() const {
-    json::object out{{"kid", id_}, {"use", "sig"}};
-    if (rsa_) out.insert({{"kty", "RSA"}, {"alg", "RS256"}, {"n", number(OSSL_PKEY_PARAM_RSA_N)}, {"e", number(OSSL_PKEY_PARAM_RSA_E)}});
-    else out.insert({{"kty", "EC"}, {"alg", "ES256"}, {"crv", "P-256"}, {"x", number(OSSL_PKEY_PARAM_EC_PUB_X, 32)}, {"y", number(OSSL_PKEY_PARAM_EC_PUB_Y, 32)}});
-    return out;
+  /// JSON, as it stands in a JWKS.
+  std::string jwk() const {
+    auto text = [](const char* name, const std::string& value) { return "\"" + std::string(name) + "\":\"" + value + "\","; };
+    auto numbers = rsa_ ? text("kty", "RSA") + text("n", number(OSSL_PKEY_PARAM_RSA_N)) + text("e", number(OSSL_PKEY_PARAM_RSA_E))
+                        : text("kty", "EC") + text("crv", "P-256") + text("x", number(OSSL_PKEY_PARAM_EC_PUB_X, 32)) + text("y", number(OSSL_PKEY_PARAM_EC_PUB_Y, 32));
+    return "{" + numbers + text("kid", id_) + text("alg", algorithm()) + R"("use":"sig"})";
   }
 
-  json::object header() const { return {{"alg", rsa_ ? "RS256" : "ES256"}, {"kid", id_}}; }
+  std::string header() const { return R"({"alg":")" + algorithm() + R"(","kid":")" + id_ + R"("})"; }
 
-  std::string token(json::object claims) const { return token(header(), std::move(claims)); }
-  std::string token(json::object header, json::object claims) const {
-    auto text = to_base64url(json::serialize(header)) + "." + to_base64url(json::serialize(claims));
+  /// Of JSON texts.
+  std::string token(std::string_view claims) const { return token(header(), claims); }
+  std::string token(std::string_view header, std::string_view claims) const {
+    auto text = to_base64url(header) + "." + to_base64url(claims);
     return text + "." + to_base64url(sign(text));
   }
 
  private:
+  std::string algorithm() const { return rsa_ ? "RS256" : "ES256"; }
+
   std::string number(const char* name, int size = 0) const {
     BIGNUM* n = nullptr;
     EVP_PKEY_get_bn_param(key_.get(), name, &n);
@@ -69,6 +73,6 @@ class WorkloadSigner final {
   std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key_;
 };
 
-inline std::string jwks_of(json::array keys) { return json::serialize(json::object{{"keys", std::move(keys)}}); }
+inline std::string jwks_of(std::string_view keys) { return R"({"keys":[)" + std::string(keys) + "]}"; }
 
 }  // namespace mayfly
