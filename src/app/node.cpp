@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "roles/common/build_metrics.h"
+#include "roles/common/pools.h"
 #include "roles/runners/pool_keeper.h"
 #include "roles/scheduler/scheduler.h"
 
@@ -88,6 +89,7 @@ Result<void> Node::open_roles() {
   deliveries_ = std::make_unique<Deliveries>(*a.db, *builds_, *a.bus, *a.forge, *a.secrets, a.clock, a.entropy, a.loop, options_.name);
   deliveries_->on_built([this](Duration since_receipt) { metrics_.observe("mayfly_start_latency_seconds", since_receipt, {{"hop", "plan"}}); });
   deliveries_->limit_by(*limits_);
+  usage_ = std::make_unique<UsageStore>(*a.db, a.clock);
   reasons_ = std::make_unique<WaitReasons>(*a.cache, a.clock, a.entropy);
   access_ = std::make_unique<Access>(*a.db, a.clock, a.entropy);
   gateway_ = std::make_unique<Gateway>(GatewayParts{*a.db, *a.cache, *a.secrets, *a.forge, a.clock, a.entropy, *builds_, *deliveries_, *attempts_, log_reader(),
@@ -131,7 +133,7 @@ Task<std::vector<Check>> Node::checks() {
 
 Task<void> Node::schedule(Leadership leadership) {
   auto& a = *adapters_;
-  Scheduler scheduler(*a.db, *builds_, *a.bus, *a.cache, a.clock, a.entropy, metrics_, a.loop, std::move(leadership));
+  Scheduler scheduler(*a.db, *builds_, *a.bus, *a.cache, a.clock, a.entropy, metrics_, *usage_, a.loop, std::move(leadership), options_.alone);
   co_await scheduler.run();
 }
 
@@ -207,7 +209,7 @@ void Node::start_roles(Scope& roles) {
   if (has("logs")) roles.spawn(compactor_->run());
   if (has("scheduler")) roles.spawn(lead(lease("scheduler"), [this](Leadership leadership) { return schedule(std::move(leadership)); }));
   if (has("runners"))
-    for (auto& pool : options_.pools) roles.spawn(lead_pool(lease("pool:" + pool.name), pool));
+    for (auto& pool : options_.pools) roles.spawn(lead_pool(lease(pool_lease(pool.name)), pool));
 }
 
 Task<void> Node::run() {
@@ -218,6 +220,7 @@ Task<void> Node::run() {
   adapters_->forge->stop();
   roles.cancel();
   co_await roles.join();
+  co_await usage_->flush();
   for (auto& lease : leases_) co_await lease->release();
 }
 

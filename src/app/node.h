@@ -17,6 +17,7 @@
 #include "roles/logs/live_logs.h"
 #include "roles/logs/log_aggregator.h"
 #include "roles/logs/log_store.h"
+#include "roles/scheduler/usage.h"
 
 namespace mayfly {
 
@@ -77,6 +78,7 @@ class Node final {
   std::unique_ptr<Deliveries> deliveries_;
   std::unique_ptr<WaitReasons> reasons_;
   std::unique_ptr<RateLimits> limits_;
+  std::unique_ptr<UsageStore> usage_;
   std::unique_ptr<Access> access_;
   std::unique_ptr<Gateway> gateway_;
   std::vector<std::unique_ptr<Lease>> leases_;

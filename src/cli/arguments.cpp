@@ -36,6 +36,7 @@ class Grammar final {
     retry();
     artifacts();
     secret();
+    pool();
     token();
     lint();
     plan();
@@ -239,6 +240,20 @@ class Grammar final {
     rm.add_option("NAME", secret_remove_.name, "The secret's name")->required();
   }
 
+  void pool() {
+    auto& parent = *app_.add_subcommand("pool", "Where runners start: list, drain, resume");
+    parent.require_subcommand(1);
+    parent.footer("Example:\n  mayfly pool drain cluster-a");
+    connect(command(parent, "list", "List pools: what they have, what of it is used, and what waits for them", pool_list_, "mayfly pool list"));
+    auto& drain = command(parent, "drain", "Start nothing new in a pool; what runs there may end. It stays so until it is resumed", pool_drain_,
+                          "mayfly pool drain cluster-a");
+    connect(drain);
+    drain.add_option("NAME", pool_drain_.name, "The pool's name")->required();
+    auto& resume = command(parent, "resume", "Start runners in a pool again", pool_resume_, "mayfly pool resume cluster-a");
+    connect(resume);
+    resume.add_option("NAME", pool_resume_.name, "The pool's name")->required();
+  }
+
   void token() {
     auto& parent = *app_.add_subcommand("token", "Tokens that call this server");
     parent.require_subcommand(1);
@@ -348,6 +363,9 @@ class Grammar final {
   SecretSet secret_set_;
   SecretList secret_list_;
   SecretRemove secret_remove_;
+  PoolList pool_list_;
+  PoolDrain pool_drain_;
+  PoolResume pool_resume_;
   TokenCreate token_create_;
   Lint lint_;
   ShowPlan plan_;

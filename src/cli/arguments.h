@@ -81,6 +81,13 @@ struct SecretRemove {
   std::string project = {};
   std::string name = {};
 };
+struct PoolList {};
+struct PoolDrain {
+  std::string name = {};
+};
+struct PoolResume {
+  std::string name = {};
+};
 struct TokenCreate {
   std::string name = {};
   std::string role = "viewer";
@@ -112,7 +119,7 @@ struct RunHere {
 struct Version {};
 
 using Command = std::variant<UpOptions, ServeOptions, ProjectAdd, ProjectList, Trigger, Builds, ShowBuild, Logs, Cancel, Retry, ListArtifacts, GetArtifact,
-                             SecretSet, SecretList, SecretRemove, TokenCreate, Lint, ShowPlan, RunHere, Version>;
+                             SecretSet, SecretList, SecretRemove, PoolList, PoolDrain, PoolResume, TokenCreate, Lint, ShowPlan, RunHere, Version>;
 
 struct Invocation {
   Connection connection = {};

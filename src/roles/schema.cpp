@@ -309,11 +309,31 @@ create table pod_identities (
 );
 )sql";
 
+// Pools that people drain and that fall silent; what a scheduler hands to the next one; the instants a start went by.
+constexpr std::string_view pools_seen = R"sql(
+alter table pools add column executor text not null default 'sandbox';
+alter table pools add column warm bigint not null default 0;
+alter table pools add column drained_by text;
+alter table pools add column drained_at bigint;
+alter table pools add column silent_since bigint;
+
+create table usage_snapshots (
+  name text primary key,
+  at bigint not null,
+  body text not null
+);
+
+alter table builds add column received_at bigint;
+alter table builds add column planned_from bigint;
+alter table jobs add column born_at bigint;
+alter table jobs add column first_byte_at bigint;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& schema() {
   static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}, {4, "objects", objects},
-                                               {5, "isolation", isolation}, {6, "pod identities", pod_identities}};
+                                               {5, "isolation", isolation}, {6, "pod identities", pod_identities}, {7, "pools seen", pools_seen}};
   return steps;
 }
 

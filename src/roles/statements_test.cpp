@@ -131,16 +131,77 @@ TEST_F(Statements, ALeaseIsTakenAndItsEpochGrows) {
 
 TEST_F(Statements, APoolIsWhatWasSaidLast) {
   for (int slots : {1, 2})
-    ASSERT_TRUE(loop.run(db->transact({store_pool({.name = "local", .capacity = {slots * 1000, 1 << 30, slots}, .labels = {},
-                                                .isolations = {Isolation::sandbox, Isolation::kata}, .floor = Isolation::gvisor, .fork_floor = Isolation::kata})})));
-  auto pools = loop.run(stored_pools(*db)).value();
+    ASSERT_TRUE(loop.run(db->transact({store_pool({.state = {.name = "local", .capacity = {slots * 1000, 1 << 30, slots}, .labels = {},
+                                                          .isolations = {Isolation::sandbox, Isolation::kata}, .floor = Isolation::gvisor, .fork_floor = Isolation::kata}})})));
+  auto pools = loop.run(pool_records(*db)).value();
   ASSERT_EQ(pools.size(), 1u);
-  EXPECT_EQ(pools.at("local").capacity.slots, 2);
-  EXPECT_EQ(pools.at("local").isolations, (std::vector{Isolation::sandbox, Isolation::kata}));
-  EXPECT_EQ(pools.at("local").floor, Isolation::gvisor);
-  EXPECT_EQ(pools.at("local").fork_floor, Isolation::kata);
-  EXPECT_EQ(loop.run(stored_pool(*db, "local")).value(), pools.at("local"));
+  EXPECT_EQ(pools[0].state.capacity.slots, 2);
+  EXPECT_EQ(pools[0].state.isolations, (std::vector{Isolation::sandbox, Isolation::kata}));
+  EXPECT_EQ(pools[0].state.floor, Isolation::gvisor);
+  EXPECT_EQ(pools[0].state.fork_floor, Isolation::kata);
+  EXPECT_EQ(loop.run(stored_pool(*db, "local")).value(), pools[0].state);
   EXPECT_EQ(loop.run(stored_pool(*db, "elsewhere")).value(), std::nullopt);
+  EXPECT_EQ(pools[0].keeper, "");
+}
+
+TEST_F(Statements, ADrainedPoolStaysSoWhateverItsKeeperSays) {
+  PoolSelf self{.state = {.name = "local", .capacity = {1000, 1 << 30, 1}, .labels = {"arm"}, .isolations = {Isolation::sandbox}}, .executor = "docker", .warm = 2};
+  ASSERT_TRUE(loop.run(db->transact({store_pool(self)})));
+  ASSERT_TRUE(loop.run(db->transact({drain_pool("local", "ada", clock.now())})));
+  EXPECT_EQ(loop.run(db->transact({drain_pool("local", "bob", clock.now())})).error().code, Errc::conflict);
+  ASSERT_TRUE(loop.run(db->transact({store_pool(self)})));
+  auto pool = loop.run(find_pool(*db, "local")).value();
+  EXPECT_TRUE(pool.state.draining);
+  EXPECT_EQ(pool.drained_by, "ada");
+  EXPECT_EQ(pool.drained_at, clock.now());
+  EXPECT_EQ(pool.executor, "docker");
+  EXPECT_EQ(pool.warm, 2);
+  ASSERT_TRUE(loop.run(db->transact({resume_pool("local")})));
+  EXPECT_EQ(loop.run(db->transact({resume_pool("local")})).error().code, Errc::conflict);
+  EXPECT_FALSE(loop.run(find_pool(*db, "local"))->state.draining);
+  EXPECT_EQ(loop.run(find_pool(*db, "other")).error().code, Errc::not_found);
+}
+
+TEST_F(Statements, OnlyTheSchedulerAssignsAndOnlyToAPoolThatTakesJobs) {
+  Lease lease(*db, clock, loop.loop(), "scheduler", "one");
+  auto scheduler = loop.run(lease.take()).value();
+  auto allowed = [&](const Leadership& who, std::string pool) { return loop.run(db->transact({may_assign(who, pool)})).has_value(); };
+  EXPECT_FALSE(allowed(scheduler, "local"));
+  ASSERT_TRUE(loop.run(db->transact({store_pool({.state = {.name = "local", .capacity = {1000, 1 << 30, 1}, .labels = {}, .isolations = {}}})})));
+  EXPECT_TRUE(allowed(scheduler, "local"));
+  ASSERT_TRUE(loop.run(db->transact({drain_pool("local", "ada", clock.now())})));
+  EXPECT_FALSE(allowed(scheduler, "local"));
+  ASSERT_TRUE(loop.run(db->transact({resume_pool("local"), mark_silent("local", clock.now())})));
+  EXPECT_FALSE(allowed(scheduler, "local"));
+  ASSERT_TRUE(loop.run(db->transact({mark_heard("local")})));
+  EXPECT_TRUE(allowed(scheduler, "local"));
+  auto next = loop.run(lease.take()).value();
+  EXPECT_FALSE(allowed(scheduler, "local"));
+  EXPECT_TRUE(allowed(next, "local"));
+}
+
+TEST_F(Statements, WhoKeepsAPoolIsReadOffItsLease) {
+  ASSERT_TRUE(loop.run(db->transact({store_pool({.state = {.name = "local", .capacity = {1000, 1 << 30, 1}, .labels = {}, .isolations = {}}})})));
+  Lease lease(*db, clock, loop.loop(), pool_lease("local"), "here/1");
+  auto held = loop.run(lease.take()).value();
+  auto pool = loop.run(find_pool(*db, "local")).value();
+  EXPECT_EQ(pool.keeper, "here/1");
+  EXPECT_EQ(pool.epoch, held.epoch);
+}
+
+TEST_F(Statements, TheLoadOfAPoolIsWhatHoldsItsRunners) {
+  auto one = store_build("refs/heads/one"), two = store_build("refs/heads/two"), three = store_build("refs/heads/three");
+  for (auto* build : {&one, &two}) ASSERT_TRUE(move(*build, Assign{build->state.jobs[0].id, "here", make_id<AttemptId>(clock, entropy)}));
+  ASSERT_TRUE(move(three, Assign{three.state.jobs[0].id, "there", make_id<AttemptId>(clock, entropy)}));
+  ASSERT_TRUE(move(two, Start{two.state.jobs[0].id, two.state.jobs[0].fence, "r"}));
+  auto loads = loop.run(pool_loads(*db)).value();
+  EXPECT_EQ(loads["here"].assigned, 1);
+  EXPECT_EQ(loads["here"].running, 1);
+  EXPECT_EQ(loads["there"].assigned, 1);
+  auto jobs = loop.run(jobs_of_pool(*db, "here")).value();
+  ASSERT_EQ(jobs.size(), 2u);
+  EXPECT_EQ(jobs[0].build, one.header.id);
+  EXPECT_EQ(jobs[1].status, JobStatus::running);
 }
 
 }  // namespace

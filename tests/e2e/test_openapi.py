@@ -73,6 +73,8 @@ class OpenApi(unittest.TestCase):
             if parameter["in"] == "path":
                 good = next((v for k, v in self.known.items() if path.startswith(k)), "x")
                 value = value if strange and value else good if parameter["name"] == "id" else value or "x"
+                if parameter["name"] == "name" and path.startswith("/pools/") and not strange:
+                    value = "local"
                 target = target.replace("{" + parameter["name"] + "}", urllib.parse.quote(value, safe=""))
             elif parameter["in"] == "query" and self.chance.random() < 0.5:
                 query[parameter["name"]] = value
@@ -117,7 +119,7 @@ class OpenApi(unittest.TestCase):
 
     def test_the_main_answers_have_the_documented_shape(self):
         for path, schema in ((f"/builds/{self.build['id']}", "Build"), ("/builds", "BuildSummaryPage"), ("/projects", "ProjectPage"),
-                             ("/deliveries", "DeliveryPage"), (f"/builds/{self.build['id']}/artifacts", "ArtifactPage")):
+                             ("/deliveries", "DeliveryPage"), ("/pools", "PoolPage"), (f"/builds/{self.build['id']}/artifacts", "ArtifactPage")):
             self.validate(self.server.get(path), {"$ref": f"#/components/schemas/{schema}"})
 
     def test_the_description_names_every_route(self):

@@ -27,8 +27,9 @@ class Pages(unittest.TestCase):
     def setUpClass(cls):
         cls.server = Server().start()
         cls.pages = {}
-        for path in ("/", "/b/0193a6b2-0000-7000-8000-000000000000"):
-            with urllib.request.urlopen(cls.server.url + path, timeout=30) as answer:
+        for path in ("/", "/b/0193a6b2-0000-7000-8000-000000000000", "/pools"):
+            request = urllib.request.Request(cls.server.url + path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 cls.pages[path] = (answer, answer.read().decode())
 
     @classmethod
@@ -36,7 +37,7 @@ class Pages(unittest.TestCase):
         cls.server.close()
 
     def test_they_need_no_token_and_hold_no_data(self):
-        for (answer, text), name in zip(self.pages.values(), ("builds.html", "build.html")):
+        for (answer, text), name in zip(self.pages.values(), ("builds.html", "build.html", "pools.html")):
             self.assertEqual(answer.status, 200)
             self.assertEqual(answer.headers["Content-Type"], "text/html; charset=utf-8")
             self.assertEqual(text, (PAGES / name).read_text())

@@ -63,6 +63,7 @@ struct Node {
   RateLimits limits;
   Deliveries deliveries;
   Metrics metrics;
+  UsageStore usage;
   Scheduler scheduler;
   PoolKeeper keeper;
   Scope roles;
@@ -73,8 +74,8 @@ struct Node {
         builds(db, *bus, *cache, clock, entropy), logs(db, blobs, clock), intake(db, *bus, *cache, clock, loop),
         aggregator(db, blobs, *bus, *cache, clock, loop), artifacts(db, blobs, clock, entropy),
         attempts(db, builds, logs_by_bus ? static_cast<LogIntake&>(intake) : logs, artifacts, secrets, forge, *cache, clock, identity, "http://simulated"),
-        limits(*cache, clock, {.deliveries = Rate{2, std::chrono::seconds{2}}}), deliveries(db, builds, *bus, forge, secrets, clock, entropy, loop, "simulated"),
-        scheduler(db, builds, *bus, *cache, clock, entropy, metrics, loop, {"scheduler", epoch}),
+        limits(*cache, clock, {.deliveries = Rate{2, std::chrono::seconds{2}}}), deliveries(db, builds, *bus, forge, secrets, clock, entropy, loop, "simulated"), usage(db, clock),
+        scheduler(db, builds, *bus, *cache, clock, entropy, metrics, usage, loop, {"scheduler", epoch}, true),
         keeper(db, builds, executor, *bus, *cache, clock, identity, loop,
                {.pool = {.name = "local", .capacity = {slots * 1000, slots << 30, slots}, .isolations = {Isolation::sandbox}}, .api_url = "http://simulated"},
                {"pool:local", epoch}),

@@ -201,6 +201,21 @@ Task<Result<void>> Api::remove_secret(std::string project, std::string name) {
   co_return Result<void>();
 }
 
+Task<Result<Page<Pool>>> Api::pools() {
+  CO_TRY_ASSIGN(auto answer, co_await get("/pools"));
+  co_return pools_from_json(answer);
+}
+
+Task<Result<Pool>> Api::drain_pool(std::string name) {
+  CO_TRY_ASSIGN(auto answer, co_await post(at("/pools", name, "/drain"), "{}"));
+  co_return pool_from_json(answer);
+}
+
+Task<Result<Pool>> Api::resume_pool(std::string name) {
+  CO_TRY_ASSIGN(auto answer, co_await post(at("/pools", name, "/resume"), "{}"));
+  co_return pool_from_json(answer);
+}
+
 Task<Result<std::string>> Api::create_token(NewToken wanted) {
   auto body = without_empty({{"name", wanted.name}, {"role", wanted.role}});
   if (wanted.lifetime) body["expires_in"] = std::to_string(std::chrono::duration_cast<std::chrono::seconds>(*wanted.lifetime).count()) + "s";

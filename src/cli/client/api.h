@@ -79,6 +79,9 @@ class Api final {
   Task<Result<void>> set_secret(std::string project, std::string name, std::string value);
   Task<Result<Page<std::string>>> secrets(std::string project, std::optional<std::string> cursor);
   Task<Result<void>> remove_secret(std::string project, std::string name);
+  Task<Result<Page<Pool>>> pools();
+  Task<Result<Pool>> drain_pool(std::string name);
+  Task<Result<Pool>> resume_pool(std::string name);
   Task<Result<std::string>> create_token(NewToken wanted);  // the answer's JSON; its field `token` is shown once
 
   /// What the log holds now, from `position.from` on; `position.from` moves past what was handed to `sink`.

@@ -109,6 +109,28 @@ Artifact read_artifact(const json::value& v) {
           .json = json::serialize(v)};
 }
 
+PoolAmounts read_amounts(const json::value& v) {
+  auto amount = [&](std::string_view name) { return find_int(v, name).value_or(0); };
+  return {.cpu_milli = amount("cpu_milli"), .memory_bytes = amount("memory_bytes"), .slots = amount("slots")};
+}
+
+Pool read_pool(const json::value& v) {
+  Pool pool{.name = text_at(v, "name"),
+            .state = text_at(v, "state"),
+            .executor = text_at(v, "executor"),
+            .labels = strings_at(v, "labels"),
+            .isolations = strings_at(v, "isolations"),
+            .running = find_int(v, "running").value_or(0),
+            .assigned = find_int(v, "assigned").value_or(0),
+            .waiting = find_int(v, "waiting"),
+            .warm = find_int(v, "warm").value_or(0),
+            .keeper = text_at(v, "keeper"),
+            .json = json::serialize(v)};
+  if (auto* capacity = find(v, "capacity")) pool.capacity = read_amounts(*capacity);
+  if (auto* used = find(v, "used"); used && used->is_object()) pool.used = read_amounts(*used);
+  return pool;
+}
+
 std::string read_name(const json::value& v) { return v.is_string() ? std::string(v.as_string()) : text_at(v, "name"); }
 
 Result<json::value> parse_answer(std::string_view text) {
@@ -147,6 +169,11 @@ Result<Page<Build>> builds_from_json(std::string_view text) { return read_page(t
 Result<Project> project_from_json(std::string_view text) { return read_one(text, read_project); }
 Result<Page<Project>> projects_from_json(std::string_view text) { return read_page(text, read_project); }
 Result<Page<Artifact>> artifacts_from_json(std::string_view text) { return read_page(text, read_artifact); }
+Result<Page<Pool>> pools_from_json(std::string_view text) { return read_page(text, read_pool); }
+Result<Pool> pool_from_json(std::string_view text) {
+  TRY_ASSIGN(auto value, parse_answer(text));
+  return read_pool(value);
+}
 Result<Page<std::string>> names_from_json(std::string_view text) { return read_page(text, read_name); }
 
 Result<std::string> string_field(std::string_view text, std::string_view field) {

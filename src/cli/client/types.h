@@ -92,6 +92,32 @@ struct Artifact {
   std::string json = {};
 };
 
+struct PoolAmounts {
+  std::int64_t cpu_milli = 0;
+  std::int64_t memory_bytes = 0;
+  std::int64_t slots = 0;
+
+  bool operator==(const PoolAmounts&) const = default;
+};
+
+struct Pool {
+  std::string name = {};
+  std::string state = {};                    // active, draining, drained, silent
+  std::string executor = {};
+  std::vector<std::string> labels = {};
+  std::vector<std::string> isolations = {};
+  PoolAmounts capacity = {};
+  std::optional<PoolAmounts> used = {};      // nothing while nobody schedules
+  std::int64_t running = 0;
+  std::int64_t assigned = 0;
+  std::optional<std::int64_t> waiting = {};
+  std::int64_t warm = 0;
+  std::string keeper = {};
+  std::string json = {};
+
+  bool operator==(const Pool&) const = default;
+};
+
 template <class T>
 struct Page {
   std::vector<T> items;
@@ -107,6 +133,8 @@ Result<Page<Build>> builds_from_json(std::string_view text);
 Result<Page<Project>> projects_from_json(std::string_view text);
 Result<Project> project_from_json(std::string_view text);
 Result<Page<Artifact>> artifacts_from_json(std::string_view text);
+Result<Page<Pool>> pools_from_json(std::string_view text);
+Result<Pool> pool_from_json(std::string_view text);
 Result<Page<std::string>> names_from_json(std::string_view text);  // strings, or objects with a `name`
 Result<std::string> string_field(std::string_view text, std::string_view field);
 

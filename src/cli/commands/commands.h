@@ -19,6 +19,9 @@ Task<Result<int>> execute(Session& session, GetArtifact options);
 Task<Result<int>> execute(Session& session, SecretSet options);
 Task<Result<int>> execute(Session& session, SecretList options);
 Task<Result<int>> execute(Session& session, SecretRemove options);
+Task<Result<int>> execute(Session& session, PoolList options);
+Task<Result<int>> execute(Session& session, PoolDrain options);
+Task<Result<int>> execute(Session& session, PoolResume options);
 Task<Result<int>> execute(Session& session, TokenCreate options);
 
 // Without a server.

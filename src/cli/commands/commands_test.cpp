@@ -408,5 +408,39 @@ TEST_F(Downloads, AnUnknownPathIsTheUsersMistake) {
   EXPECT_EQ(run({"artifacts", "get", build_id, "nope", "-o", dir.file("x")}), used_wrongly);
 }
 
+const std::string pool_json = R"({"name":"big","state":"active","executor":"docker","labels":["arm"],"isolations":["runc","gvisor"],)"
+    R"("capacity":{"cpu_milli":8000,"memory_bytes":17179869184,"slots":8},"used":{"cpu_milli":1500,"memory_bytes":1073741824,"slots":1},)"
+    R"("assigned":0,"running":1,"waiting":4,"longest_wait_seconds":2,"warm":2,"keeper":"host/1","silent_since":null,"drained_by":null,"drained_at":null})";
+
+TEST_F(Commands, PoolsAreATable) {
+  server.answer("GET", "/pools", 200,
+                page({pool_json, R"({"name":"gone","state":"silent","executor":"sandbox","labels":[],"isolations":["sandbox"],"capacity":{"cpu_milli":2000,"memory_bytes":1024,"slots":2},"used":null,"assigned":1,"running":0,"waiting":null,"warm":0,"keeper":null})"}));
+  EXPECT_EQ(run({"pool", "list"}), 0);
+  EXPECT_EQ(world.out(),
+            "NAME  STATE   EXECUTOR  SLOTS  CPU    MEMORY            RUNNING  STARTING  WAITING  WARM  ISOLATIONS   LABELS  KEEPER\n"
+            "big   active  docker    1/8    1.5/8  1.0 GiB/16.0 GiB  1        0         4        2     runc,gvisor  arm     host/1\n"
+            "gone  silent  sandbox   ?/2    ?/2    ?/1.0 KiB         0        1         ?        0     sandbox      -       -\n");
+}
+
+TEST_F(Commands, PoolsForMachinesAreWhatTheServerSaid) {
+  server.answer("GET", "/pools", 200, page({pool_json}));
+  EXPECT_EQ(run({"pool", "list", "--json"}), 0);
+  EXPECT_EQ(world.out(), "{\"items\":[" + pool_json + "]}\n");
+}
+
+TEST_F(Commands, DrainingSaysWhatIsLeft) {
+  server.answer("POST", "/pools/{name}/drain", 200, pool_json);
+  EXPECT_EQ(run({"pool", "drain", "big"}), 0);
+  EXPECT_EQ(world.out(), "Pool big starts nothing new; 1 job may end\n");
+}
+
+TEST_F(Commands, ResumingAPoolThatIsNotThereIsUsedWrongly) {
+  server.handle("POST", "/pools/{name}/resume", [](http::Request) -> Task<http::Response> {
+    co_return http::problem(Error{Errc::not_found, "there is no pool 'other'", "mayfly pool list shows which there are"});
+  });
+  EXPECT_EQ(run({"pool", "resume", "other"}), 2);
+  EXPECT_NE(world.err().find("there is no pool 'other'"), std::string::npos) << world.err();
+}
+
 }  // namespace
 }  // namespace mayfly::cli

@@ -21,6 +21,7 @@ constexpr Right rights[] = {
     {Action::write_secret, Role::maintainer},
     {Action::create_token, Role::owner},
     {Action::ship_logs, Role::owner},
+    {Action::manage_pools, Role::owner},
 };
 
 }  // namespace

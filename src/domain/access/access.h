@@ -19,6 +19,7 @@ enum class Action {
   write_secret,
   create_token,
   ship_logs,          // of any attempt
+  manage_pools,       // drain and resume them
 };
 
 bool may(Role role, Action action);

@@ -12,13 +12,14 @@ TEST(Access, EachRoleMayWhatTheOneBeforeItMay) {
   EXPECT_FALSE(may(Role::developer, Action::write_secret));
   EXPECT_TRUE(may(Role::maintainer, Action::write_secret));
   EXPECT_FALSE(may(Role::maintainer, Action::create_token));
-  for (auto action : {Action::read, Action::trigger_build, Action::change_project, Action::write_secret, Action::create_token, Action::ship_logs})
+  EXPECT_FALSE(may(Role::maintainer, Action::manage_pools));
+  for (auto action : {Action::read, Action::trigger_build, Action::change_project, Action::write_secret, Action::create_token, Action::ship_logs, Action::manage_pools})
     EXPECT_TRUE(may(Role::owner, action));
 }
 
 TEST(Access, AShipperSendsLogsAndMayNothingElse) {
   EXPECT_TRUE(may(Role::shipper, Action::ship_logs));
-  for (auto action : {Action::read, Action::trigger_build, Action::change_project, Action::write_secret, Action::create_token})
+  for (auto action : {Action::read, Action::trigger_build, Action::change_project, Action::write_secret, Action::create_token, Action::manage_pools})
     EXPECT_FALSE(may(Role::shipper, action));
   EXPECT_FALSE(may(Role::maintainer, Action::ship_logs));
 }

@@ -20,6 +20,7 @@ constexpr Name<Reason> reasons[] = {
     {Reason::preempted, "preempted"},
     {Reason::unschedulable, "unschedulable"},
     {Reason::start_deadline, "start_deadline"},
+    {Reason::pool_lost, "pool_lost"},
     {Reason::source, "source"},
     {Reason::isolation, "isolation"},
     {Reason::refused, "refused"},

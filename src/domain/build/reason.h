@@ -22,6 +22,7 @@ enum class Reason {
   preempted,       // its place was given to something more important
   unschedulable,   // no machine of the pool could take it before the start deadline
   start_deadline,
+  pool_lost,       // its pool has no keeper any more, and it had not begun: tried again at once, and not counted
   source,          // the commit could not be fetched
   isolation,       // weaker than it had to be
   // Infrastructure, and the same again if it were retried.

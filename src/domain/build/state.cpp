@@ -206,6 +206,13 @@ void lose_attempt(Change& change, std::size_t i, Reason reason, std::string deta
   fail_attempt(change, i, Outcome::infrastructure, reason, std::move(detail), retry, not_before);
 }
 
+/// Of an attempt that never began: nobody's fault and nothing done, so it counts for nothing.
+void give_back(Change& change, std::size_t i, const Lose& e) {
+  if (change.job(i).status != JobStatus::assigned) return;
+  change.stop(i);
+  fail_attempt(change, i, Outcome::infrastructure, e.reason, e.detail, true, change.now());
+}
+
 std::vector<StepState> fresh_steps(const JobSpec& spec) {
   std::vector<StepState> steps;
   for (auto& step : spec.steps) steps.push_back({.name = step.name});
@@ -330,6 +337,10 @@ Done on(Change& change, std::size_t i, const Lose& e) {
   auto& job = change.job(i);
   TRY(check_fence(job, e.fence));
   if (!is_active(job.status)) return {};
+  if (e.reason == Reason::pool_lost) {
+    give_back(change, i, e);
+    return {};
+  }
   change.stop(i);
   if (is_own_doing(e.reason)) {
     end_steps(job.steps, StepStatus::failed, change.now());

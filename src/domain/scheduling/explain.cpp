@@ -26,6 +26,13 @@ std::string format_memory(std::int64_t bytes) {
   return trimmed(double(bytes) / KiB) + " KiB";
 }
 
+std::string shape_text(const Shape& shape) {
+  auto out = format_cpu(shape.cpu_milli) + ", " + format_memory(shape.memory_bytes);
+  for (auto& label : shape.labels) out += ", " + label;
+  if (shape.isolation) out += ", " + std::string(to_string(*shape.isolation));
+  return shape.fork ? out + ", fork" : out;
+}
+
 std::string ordinal(int n) {
   auto text = std::to_string(n);
   if (n / 10 % 10 == 1) return text + "th";

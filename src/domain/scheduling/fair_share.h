@@ -63,6 +63,9 @@ class FairShare {
   WaitReason why(JobId, Time now);
 
   std::vector<OrganizationStatistics> statistics(Time now);  // by organization id
+  std::vector<PoolStatistics> pool_statistics() const;         // by name
+  /// Jobs that could start now, were there room; those in backoff are not counted. Takes time in the number of jobs.
+  std::vector<ShapeStatistics> queue_statistics(Time now) const;  // by shape
   std::size_t waiting() const { return waiting_; }
   std::size_t running() const { return running_; }
   UsageSnapshot usage(Time now);

@@ -389,5 +389,48 @@ TEST(FairShare, ACopyDecidesAlikeAndApart) {
   EXPECT_THAT(start_all(scheduler, noon), ElementsAre());
 }
 
+TEST(Statistics, OfPoolsAndOfWhatWaitsForThem) {
+  FairShare scheduler;
+  auto big = pool("big", 8), arm = pool("arm", 1);
+  arm.labels = {"arm"};
+  scheduler.set_pool(big);
+  scheduler.set_pool(arm);
+  auto on_arm = [](int n) {
+    auto q = job({.job = n});
+    q.shape.labels = {"arm"};
+    return q;
+  };
+  for (int n = 1; n <= 3; ++n) scheduler.enqueue(on_arm(n));
+  auto nowhere = job({.job = 4, .cpu = 64'000});
+  scheduler.enqueue(nowhere);
+  auto later = on_arm(5);
+  later.not_before = noon + 1h;
+  scheduler.enqueue(later);
+  EXPECT_EQ(start_all(scheduler, noon).size(), 1u);
+
+  EXPECT_EQ(scheduler.pool_statistics(), (std::vector<PoolStatistics>{{"arm", arm.capacity, {1000, GiB, 1}}, {"big", big.capacity, {}}}));
+  auto queue = scheduler.queue_statistics(noon + 20s);
+  ASSERT_EQ(queue.size(), 2u);
+  EXPECT_EQ(queue[0], (ShapeStatistics{on_arm(1).shape, 2, 20s, {"arm"}}));
+  EXPECT_EQ(queue[1], (ShapeStatistics{nowhere.shape, 1, 20s, {}}));
+}
+
+TEST(Pools, ThreeOfDifferentSizesShareTheWorkByTheirRoom) {
+  FairShare scheduler;
+  std::map<std::string, int> slots{{"small", 2}, {"middle", 5}, {"large", 13}}, started;
+  for (auto& [name, n] : slots) scheduler.set_pool(pool(name, n));
+  for (int n = 1; n <= 30; ++n) scheduler.enqueue(job({.job = n}));
+  while (auto decision = scheduler.next(noon)) ++started[decision->pool];
+  EXPECT_EQ(started, slots);
+
+  auto gone = pool("large", 13);
+  gone.silent = true;
+  scheduler.set_pool(gone);
+  for (int n = 1; n <= 20; ++n) scheduler.released(id<JobId>(std::uint64_t(n)), noon);
+  started.clear();
+  while (auto decision = scheduler.next(noon)) ++started[decision->pool];
+  EXPECT_EQ(started, (std::map<std::string, int>{{"small", 2}, {"middle", 5}}));
+}
+
 }  // namespace
 }  // namespace mayfly::scheduling::test

@@ -22,7 +22,7 @@ struct Pool {
   Resources held_since;        // by what started beside the reservation
   std::uint64_t reservation = 0;
 
-  bool open() const { return present && !state.draining; }
+  bool open() const { return present && state.takes_jobs(); }
   Resources free() const { return state.capacity - held; }
 };
 

@@ -46,6 +46,7 @@ class Model {
     if (*rc::gen::inRange(0, 8) == 0) state.floor = *rc::gen::element(Isolation::gvisor, Isolation::kata);
     if (*rc::gen::inRange(0, 4) == 0) state.fork_floor = Isolation::gvisor;
     state.draining = *rc::gen::inRange(0, 8) == 0;
+    state.silent = *rc::gen::inRange(0, 8) == 0;
     pools[state.name] = state;
     scheduler.set_pool(state);
   }
@@ -127,7 +128,7 @@ class Model {
   Resources total() const {
     Resources out;
     for (auto& [name, pool] : pools)
-      if (!pool.draining) out += pool.capacity;
+      if (pool.takes_jobs()) out += pool.capacity;
     return out;
   }
 
@@ -153,7 +154,7 @@ class Model {
   }
 
   static bool suits(const PoolState& pool, const Shape& shape) {
-    return !pool.draining && offers_labels(pool, shape) && isolated(pool, shape);
+    return pool.takes_jobs() && offers_labels(pool, shape) && isolated(pool, shape);
   }
 
   bool could_ever_run(const QueuedJob& q) const {

@@ -48,8 +48,7 @@ inline PoolState pool(std::string name, std::int64_t cpus, std::int64_t memory =
   return {.name = std::move(name),
           .capacity = {cpus * 1000, memory, slots},
           .labels = {},
-          .isolations = {Isolation::sandbox},
-          .draining = false};
+          .isolations = {Isolation::sandbox}};
 }
 
 inline int number(JobId id) {

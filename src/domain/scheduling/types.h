@@ -76,7 +76,9 @@ struct PoolState {
   Isolation floor = Isolation::sandbox;         // nothing starts below it
   Isolation fork_floor = Isolation::sandbox;    // nor, below this, a build of a fork
   bool draining = false;                // what runs may end; nothing new starts
+  bool silent = false;                  // nobody who keeps it has been heard of: nothing new starts either
 
+  bool takes_jobs() const { return !draining && !silent; }
   bool operator==(const PoolState&) const = default;
 };
 
@@ -126,6 +128,24 @@ struct OrganizationStatistics {
   double usage_share = 0; // dominant share of all capacity it had over the last half-lives, decayed, 0 to about 1
 
   bool operator==(const OrganizationStatistics&) const = default;
+};
+
+struct PoolStatistics {
+  std::string pool;
+  Resources capacity;
+  Resources held;         // slots: how many jobs
+
+  bool operator==(const PoolStatistics&) const = default;
+};
+
+/// Jobs of one shape that wait.
+struct ShapeStatistics {
+  Shape shape;
+  std::int64_t waiting = 0;
+  Duration longest{};                // since the one that waits longest could have started
+  std::vector<std::string> pools;    // that could run them; none: they wait for a pool
+
+  bool operator==(const ShapeStatistics&) const = default;
 };
 
 /// What a scheduler cannot learn again from the queue: who has had how much. Kept by whoever restarts one.

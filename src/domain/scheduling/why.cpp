@@ -53,6 +53,21 @@ std::string needs_text(const Resources& needs, bool cpu, bool memory) {
   return list_of(out);
 }
 
+/// "pool x is draining", "pools x and y are draining and pool z has not been heard of"; empty when none is closed.
+std::string closed_text(const std::vector<const PoolState*>& pools) {
+  auto named = [&](auto chosen, std::string_view one, std::string_view many) {
+    std::vector<std::string> names;
+    for (auto* pool : pools)
+      if (chosen(*pool)) names.push_back(pool->name);
+    if (names.empty()) return std::string();
+    return (names.size() == 1 ? "pool " : "pools ") + list_of(names) + std::string(names.size() == 1 ? one : many);
+  };
+  std::vector<std::string> parts{named([](auto& pool) { return pool.draining; }, " is draining", " are draining"),
+                                 named([](auto& pool) { return pool.silent && !pool.draining; }, " has not been heard of", " have not been heard of")};
+  std::erase(parts, "");
+  return list_of(parts);
+}
+
 /// Foretells the order of an organization's jobs in line, were each to start right away: what Order would do, on copies.
 class Foretelling {
  public:
@@ -222,17 +237,16 @@ WaitReason FairShare::room_for(const Job& job) const {
 
 WaitReason FairShare::impossible(const ShapeClass& row) const {
   auto& shape = row.shape;
-  std::vector<const PoolState*> open, suitable;
-  bool draining = false;
+  std::vector<const PoolState*> open, suitable, closed;
   for (Index i = 0; i < pools_.size(); ++i) {
     auto& pool = pools_[i];
     bool suits = pool.present && offers_labels(pool.state, shape) && isolation_in(pool.state, shape);
-    draining = draining || (suits && pool.state.draining);
+    if (suits && !pool.open()) closed.push_back(&pool.state);
     if (pool.open()) open.push_back(&pool.state);
     if (pool.open() && suits) suitable.push_back(&pool.state);
   }
   if (suitable.empty()) {
-    if (draining) return because(Kind::no_pool, "every pool that could run it is draining");
+    if (!closed.empty()) return because(Kind::no_pool, closed_text(closed));
     if (open.empty()) return because(Kind::no_pool, "no pool is connected");
     std::vector<std::string> missing;
     for (auto& label : shape.labels)
@@ -270,6 +284,33 @@ std::vector<OrganizationStatistics> FairShare::statistics(Time now) {
                    .usage_share = row.account.past_share(t_.growth, t_.total)});
   }
   std::ranges::sort(out, {}, &OrganizationStatistics::organization);
+  return out;
+}
+
+std::vector<PoolStatistics> FairShare::pool_statistics() const {
+  std::vector<PoolStatistics> out;
+  for (Index i = 0; i < pools_.size(); ++i)
+    if (pools_[i].present) out.push_back({.pool = pools_[i].state.name, .capacity = pools_[i].state.capacity, .held = pools_[i].held});
+  std::ranges::sort(out, {}, &PoolStatistics::pool);
+  return out;
+}
+
+std::vector<ShapeStatistics> FairShare::queue_statistics(Time now) const {
+  std::map<Index, ShapeStatistics> found;
+  for (auto& [id, index] : jobs_) {
+    auto& job = t_.jobs[index];
+    if (job.state == JobState::running || job.state == JobState::delayed) continue;
+    auto& shape = found[job.shape];
+    ++shape.waiting;
+    shape.longest = std::max(shape.longest, now - std::max(job.queued_at, job.not_before));
+  }
+  std::vector<ShapeStatistics> out;
+  for (auto& [index, shape] : found) {
+    shape.shape = t_.shapes[index].shape;
+    for (auto pool : t_.shapes[index].able) shape.pools.push_back(pools_[pool].state.name);
+    out.push_back(std::move(shape));
+  }
+  std::ranges::sort(out, {}, &ShapeStatistics::shape);
   return out;
 }
 

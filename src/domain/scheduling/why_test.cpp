@@ -177,7 +177,23 @@ TEST(Why, WithoutAPoolThereIsNothingToWaitFor) {
   auto old = pool("old", 4);
   old.draining = true;
   scheduler.set_pool(old);
-  EXPECT_EQ(why(scheduler, 1), "every pool that could run it is draining");
+  EXPECT_EQ(why(scheduler, 1), "pool old is draining");
+}
+
+TEST(Why, PoolsThatTakeNothingAreNamed) {
+  auto first = pool("first", 4), second = pool("second", 4), third = pool("third", 4);
+  first.draining = second.draining = true;
+  third.silent = true;
+  auto scheduler = acme_with(first);
+  scheduler.set_pool(second);
+  scheduler.enqueue(job({.job = 1}));
+  EXPECT_EQ(why(scheduler, 1), "pools first and second are draining");
+  scheduler.set_pool(third);
+  EXPECT_EQ(why(scheduler, 1), "pools first and second are draining and pool third has not been heard of");
+  EXPECT_TRUE(start_all(scheduler, noon).empty());
+  third.silent = false;
+  scheduler.set_pool(third);
+  EXPECT_EQ(start_all(scheduler, noon), (std::vector{1}));
 }
 
 TEST(Why, AnOrganizationAtItsLimitIsToldIt) {

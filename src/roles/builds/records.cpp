@@ -63,6 +63,8 @@ constexpr std::string_view insert_event = "insert into events (build_id, sequenc
 constexpr std::string_view insert_outbox = "insert into outbox (id, topic, key, payload) values ($1, $2, $3, $4)";
 
 constexpr std::string_view select_live = "select id, build_id, status from jobs where status in ('queued', 'assigned', 'running') order by id";
+constexpr std::string_view select_of_pool = "select id, build_id, status from jobs where status in ('assigned', 'running') and pool = $1 order by id";
+constexpr std::string_view select_loads = "select pool, status, count(*) from jobs where status in ('assigned', 'running') group by pool, status";
 constexpr std::string_view select_build_of_job = "select build_id from jobs where id = $1";
 constexpr std::string_view select_attempt = "select id, job_id, build_id, fence, pool from attempts where id = $1";
 
@@ -324,11 +326,34 @@ Change store_change(const BuildState& after, const Effects& effects, std::int64_
   return change;
 }
 
-Task<Result<std::vector<LiveJob>>> live_jobs(Database& db) {
-  CO_TRY_ASSIGN(auto found, co_await db.query(statement(select_live)));
+namespace {
+
+std::vector<LiveJob> live_from(const Rows& found) {
   std::vector<LiveJob> out;
   for (auto& row : found.rows)
     out.push_back({id_at<JobId>(row, 0), id_at<BuildId>(row, 1), job_status_from(text_at(row, 2)).value_or(JobStatus::queued)});
+  return out;
+}
+
+}  // namespace
+
+Task<Result<std::vector<LiveJob>>> live_jobs(Database& db) {
+  CO_TRY_ASSIGN(auto found, co_await db.query(statement(select_live)));
+  co_return live_from(found);
+}
+
+Task<Result<std::vector<LiveJob>>> jobs_of_pool(Database& db, std::string pool) {
+  CO_TRY_ASSIGN(auto found, co_await db.query(statement(select_of_pool, pool)));
+  co_return live_from(found);
+}
+
+Task<Result<std::map<std::string, PoolLoad>>> pool_loads(Database& db) {
+  CO_TRY_ASSIGN(auto found, co_await db.query(statement(select_loads)));
+  std::map<std::string, PoolLoad> out;
+  for (auto& row : found.rows) {
+    auto& load = out[text_at(row, 0)];
+    (text_at(row, 1) == "running" ? load.running : load.assigned) = int_at(row, 2);
+  }
   co_return out;
 }
 

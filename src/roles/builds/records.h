@@ -71,6 +71,16 @@ struct LiveJob {
 /// Every job that is queued, assigned or running.
 Task<Result<std::vector<LiveJob>>> live_jobs(Database& db);
 
+/// Every job that holds a runner of this pool, or is to get one.
+Task<Result<std::vector<LiveJob>>> jobs_of_pool(Database& db, std::string pool);
+
+/// Jobs that hold runners, by pool.
+struct PoolLoad {
+  std::int64_t assigned = 0;
+  std::int64_t running = 0;
+};
+Task<Result<std::map<std::string, PoolLoad>>> pool_loads(Database& db);
+
 /// Errc::not_found.
 Task<Result<BuildId>> build_of_job(Database& db, JobId job);
 

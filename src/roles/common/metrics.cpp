@@ -8,6 +8,7 @@
 
 #include <cassert>
 #include <map>
+#include <set>
 
 namespace mayfly {
 namespace {
@@ -27,9 +28,14 @@ constexpr Metric table[] = {
     {"mayfly_builds_total", Kind::counter, "Builds that ended, by status"},
     {"mayfly_attempts_total", Kind::counter, "Attempts that ended, by outcome and reason"},
     {"mayfly_start_latency_seconds", Kind::histogram,
-     "From a webhook to the first byte, by hop: webhook, plan, queue, start, first_byte"},
-    {"mayfly_queue_depth", Kind::gauge, "Jobs that wait for a runner"},
-    {"mayfly_running_jobs", Kind::gauge, "Jobs that hold a runner"},
+     "From a webhook to the first byte, by hop: webhook, plan, queue, assign, start, first_byte"},
+    {"mayfly_waiting_jobs", Kind::gauge, "Jobs that wait for a runner, each once"},
+    {"mayfly_queue_depth", Kind::gauge, "Jobs that wait, by each pool that could run them and by what they ask for; of those no pool can run, pool is empty"},
+    {"mayfly_queue_wait_seconds", Kind::gauge, "How long the one of them has waited that waits longest"},
+    {"mayfly_running_jobs", Kind::gauge, "Jobs that hold a runner, by pool"},
+    {"mayfly_pool_capacity", Kind::gauge, "What a pool has, by resource"},
+    {"mayfly_pool_used", Kind::gauge, "What jobs hold of it"},
+    {"mayfly_pool_open", Kind::gauge, "1 while the pool takes jobs; 0 when it is drained or nobody keeps it"},
     {"mayfly_log_bytes_total", Kind::counter, "Log bytes taken in"},
     {"mayfly_shipped_refused_total", Kind::counter, "Log records of other shippers that were not taken"},
     {"mayfly_artifact_bytes_total", Kind::counter, "Artifact bytes taken in"},
@@ -57,6 +63,7 @@ struct Metrics::Impl {
   std::map<std::string_view, prometheus::Family<prometheus::Counter>*> counters;
   std::map<std::string_view, prometheus::Family<prometheus::Gauge>*> gauges;
   std::map<std::string_view, prometheus::Family<prometheus::Histogram>*> histograms;
+  std::map<std::string_view, std::set<prometheus::Gauge*>> replaced;   // of the gauges that are replaced as a whole
 
   Impl() {
     for (auto& m : table) {
@@ -78,6 +85,18 @@ void Metrics::count(std::string_view name, Labels labels, double n) {
 }
 void Metrics::set(std::string_view name, double value, Labels labels) {
   impl_->gauges.at(metric(name).name)->Add(to_labels(labels)).Set(value);
+}
+void Metrics::replace(std::string_view name, const std::vector<Sample>& samples) {
+  auto& family = *impl_->gauges.at(metric(name).name);
+  auto gone = std::exchange(impl_->replaced[metric(name).name], {});
+  auto& now = impl_->replaced[metric(name).name];
+  for (auto& sample : samples) {
+    auto& gauge = family.Add(sample.labels);
+    gauge.Set(sample.value);
+    now.insert(&gauge);
+    gone.erase(&gauge);
+  }
+  for (auto* gauge : gone) family.Remove(gauge);
 }
 void Metrics::observe(std::string_view name, Duration took, Labels labels) {
   impl_->histograms.at(metric(name).name)->Add(to_labels(labels), buckets).Observe(std::chrono::duration<double>(took).count());

@@ -39,8 +39,12 @@ Task<Result<Actor>> Access::authenticate(std::optional<std::string_view> authori
   co_return Actor{text_at(found.rows[0], 0), role_from(text_at(found.rows[0], 1)).value_or(Role::viewer)};
 }
 
+Statement Access::audit_row(const Actor& actor, std::string action, std::string subject, std::string detail) {
+  return statement(insert_audit, make_id<Id<struct AuditTag>>(clock_, entropy_), clock_.now(), actor.name, action, subject, detail);
+}
+
 Task<void> Access::audit(const Actor& actor, std::string action, std::string subject, std::string detail) {
-  (void)co_await db_.transact({statement(insert_audit, make_id<Id<struct AuditTag>>(clock_, entropy_), clock_.now(), actor.name, action, subject, detail)});
+  (void)co_await db_.transact({audit_row(actor, std::move(action), std::move(subject), std::move(detail))});
 }
 
 }  // namespace mayfly

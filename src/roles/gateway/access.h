@@ -33,6 +33,8 @@ class Access final {
   /// Errc::unauthenticated.
   Task<Result<Actor>> authenticate(std::optional<std::string_view> authorization);
 
+  /// A row for a unit of the caller's.
+  Statement audit_row(const Actor& actor, std::string action, std::string subject, std::string detail = {});
   Task<void> audit(const Actor& actor, std::string action, std::string subject, std::string detail = {});
 
  private:

@@ -20,9 +20,8 @@ Gateway::Gateway(GatewayParts parts)
       limits_(parts_.db, parts_.limits),
       status_(parts_.cache, parts_.base_url, [this](BuildId id) { return sequence_of_build(parts_.db, id); }, [this](BuildId id) { return render(id); }) {}
 
-void Gateway::guarded(http::Router& router, std::string_view method, std::string_view pattern, Action action, Handler handler,
-                      http::RouteOptions options) {
-  auto checked = [this, action, pattern = std::string(pattern), handler = std::move(handler)](http::Request request) -> Task<http::Response> {
+Gateway::Handler Gateway::checked(std::string_view pattern, Action action, Handler handler) {
+  return [this, action, pattern = std::string(pattern), handler = std::move(handler)](http::Request request) -> Task<http::Response> {
     auto header = request.headers.get("Authorization");
     auto actor = co_await parts_.access.authenticate(header);
     if (!actor) {
@@ -41,7 +40,11 @@ void Gateway::guarded(http::Router& router, std::string_view method, std::string
     request.context = std::move(*actor);
     co_return co_await handler(std::move(request));
   };
-  router.add(method, pattern, std::move(checked), options);
+}
+
+void Gateway::guarded(http::Router& router, std::string_view method, std::string_view pattern, Action action, Handler handler,
+                      http::RouteOptions options) {
+  router.add(method, pattern, checked(pattern, action, std::move(handler)), options);
 }
 
 Task<Result<Project>> Gateway::project_named(std::string id_or_name) {
@@ -80,6 +83,7 @@ void Gateway::add_routes(http::Router& router) {
   add_source(router);
   add_ingest(router);
   add_pages(router);
+  add_pools(router);
 }
 
 }  // namespace mayfly

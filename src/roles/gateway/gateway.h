@@ -74,7 +74,10 @@ class Gateway final {
   void add_source(http::Router& router);
   void add_ingest(http::Router& router);
   void add_pages(http::Router& router);
+  void add_pools(http::Router& router);
 
+  /// `handler` behind a token whose role may do `action`, and its limits.
+  Handler checked(std::string_view pattern, Action action, Handler handler);
   /// A route that needs a token whose role may do `action`.
   void guarded(http::Router& router, std::string_view method, std::string_view pattern, Action action, Handler handler,
                http::RouteOptions options = {});
@@ -83,6 +86,8 @@ class Gateway final {
   Task<Result<JobState>> job_of(JobId id);
   /// When what the job leaves behind is to go.
   Task<Result<std::optional<Time>>> artifact_expiry(ArtifactOwner owner);
+  Task<Result<std::vector<std::string>>> pool_views();
+  Task<http::Response> change_pool(http::Request request, std::string action, std::function<Statement(const std::string&)> change);
   Task<std::string> shown(const BuildRecord& build);
   Task<Result<BuildRendering>> render(BuildId id);
 
@@ -114,8 +119,10 @@ Result<std::int64_t> page_limit(const http::Request& request);
 /// The OpenAPI description of every public route.
 std::string_view openapi_json();
 
-/// The page of a build, and the list of builds: static text that asks the API with the viewer's token.
+/// The page of a build, the list of builds, and the pools: static text that asks the API with the viewer's token.
 std::string_view build_page();
 std::string_view builds_page();
+std::string_view pools_page();
+http::Response page_response(std::string_view html);
 
 }  // namespace mayfly

@@ -113,6 +113,39 @@ std::string artifact_view(const Artifact& a, std::string_view job_name) {
                                       {"expires_at", instant(a.expires_at)}});
 }
 
+std::string_view pool_state(const PoolRecord& pool, const PoolLoad& load) {
+  if (pool.drained_at) return load.assigned + load.running > 0 ? "draining" : "drained";
+  return pool.silent_since ? "silent" : "active";
+}
+
+std::string pool_view(const PoolRecord& pool, const PoolLoad& load, const std::optional<PoolNumbers>& numbers) {
+  auto amounts = [](const scheduling::Resources& r) {
+    return json::object{{"cpu_milli", r.cpu_milli}, {"memory_bytes", r.memory_bytes}, {"slots", r.slots}};
+  };
+  auto& state = pool.state;
+  json::array isolations;
+  for (auto isolation : state.isolations) isolations.push_back(json::value(to_string(isolation)));
+  json::object out{{"name", state.name},
+                   {"state", pool_state(pool, load)},
+                   {"executor", pool.executor},
+                   {"labels", json::array(state.labels.begin(), state.labels.end())},
+                   {"isolations", std::move(isolations)},
+                   {"isolation_floor", to_string(state.floor)},
+                   {"fork_isolation_floor", to_string(state.fork_floor)},
+                   {"capacity", amounts(state.capacity)},
+                   {"used", numbers ? json::value(amounts(numbers->used)) : json::value(nullptr)},
+                   {"assigned", load.assigned},
+                   {"running", load.running},
+                   {"waiting", numbers ? json::value(numbers->waiting) : json::value(nullptr)},
+                   {"longest_wait_seconds", numbers ? json::value(std::chrono::duration<double>(numbers->longest).count()) : json::value(nullptr)},
+                   {"warm", pool.warm},
+                   {"keeper", or_null(pool.keeper)},
+                   {"silent_since", instant(pool.silent_since)},
+                   {"drained_by", or_null(pool.drained_by)},
+                   {"drained_at", instant(pool.drained_at)}};
+  return json::serialize(out);
+}
+
 std::string delivery_view(const DeliveryRecord& d) {
   return json::serialize(json::object{{"id", d.id.str()}, {"project_id", d.project.str()}, {"provider", d.provider}, {"provider_id", d.provider_id},
                                       {"event", d.event}, {"status", d.status}, {"detail", or_null(d.detail)},

@@ -54,8 +54,6 @@ Env ci_environment(const BuildRecord& record, const JobState& job, const Project
 
 }  // namespace
 
-std::string heartbeat_key(AttemptId attempt) { return "runner_heartbeat:" + attempt.str(); }
-
 Attempts::Attempts(Database& db, Builds& builds, LogIntake& logs, ArtifactStore& artifacts, Secrets& secrets, Forge& forge,
                    Cache& cache, Clock& clock, const RunnerIdentity& identity, std::string api_url)
     : db_(db), builds_(builds), logs_(logs), artifacts_(artifacts), secrets_(secrets), forge_(forge), cache_(cache), clock_(clock),

@@ -15,6 +15,7 @@
 #include "roles/builds/builds.h"
 #include "roles/logs/log_intake.h"
 #include "roles/runners/artifact_store.h"
+#include "roles/runners/heartbeats.h"
 #include "roles/runners/identity.h"
 
 namespace mayfly {
@@ -24,9 +25,6 @@ struct RunnerCredentials {
   std::string token;
   Fence fence;
 };
-
-/// The cache key whose sequence moves while an attempt's runner is heard of (TTL heartbeat_lost_after).
-std::string heartbeat_key(AttemptId attempt);
 
 class Attempts final {
  public:

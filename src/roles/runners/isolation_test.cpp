@@ -38,7 +38,7 @@ class Promises : public testing::Test {
  protected:
   void pool_is(std::vector<Isolation> offers, Isolation floor, Isolation fork_floor) {
     scheduling::PoolState pool{.name = "p", .isolations = std::move(offers), .floor = floor, .fork_floor = fork_floor};
-    ASSERT_TRUE(loop.run(db->transact({store_pool(pool)})));
+    ASSERT_TRUE(loop.run(db->transact({store_pool({.state = pool})})));
   }
 
   /// An assigned attempt of a job that asks for `asked`.

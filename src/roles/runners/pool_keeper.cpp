@@ -12,7 +12,6 @@
 namespace mayfly {
 namespace {
 
-constexpr Duration heartbeat_asked_after = std::chrono::seconds(8);   // of silence
 constexpr std::int64_t default_pids = 4096;
 constexpr Duration start_retry = std::chrono::seconds(1);
 constexpr Duration issuer_asked_every = std::chrono::minutes(10);
@@ -47,8 +46,8 @@ RunnerSpec runner_spec(const JobState& job, Isolation isolation, const RunnerIde
 
 PoolKeeper::PoolKeeper(Database& db, Builds& builds, Executor& executor, Bus& bus, Cache& cache, Clock& clock,
                        const RunnerIdentity& identity, Loop loop, PoolOptions options, Leadership leadership)
-    : db_(db), builds_(builds), executor_(executor), bus_(bus), cache_(cache), clock_(clock), identity_(identity),
-      options_(std::move(options)), leadership_(std::move(leadership)), work_(std::move(loop)) {}
+    : db_(db), builds_(builds), executor_(executor), bus_(bus), clock_(clock), identity_(identity),
+      options_(std::move(options)), leadership_(std::move(leadership)), work_(std::move(loop)), heartbeats_(cache, clock) {}
 
 Task<void> PoolKeeper::run() {
   since_ = clock_.now();
@@ -63,7 +62,7 @@ Task<void> PoolKeeper::run() {
 
 Task<void> PoolKeeper::say_what_we_are() {
   for (;;) {
-    auto stored = co_await db_.transact({store_pool(options_.pool)});
+    auto stored = co_await db_.transact({store_pool({.state = options_.pool, .executor = options_.executor})});
     if (stored) co_return;
     log_warn("the pool cannot be made known", {{"pool", options_.pool.name}, {"error", stored.error().message}});
     co_await sleep_for(clock_, options_.sweep);
@@ -121,9 +120,8 @@ Task<void> PoolKeeper::sweep_forever() {
 }
 
 Task<Result<void>> PoolKeeper::sweep() {
-  CO_TRY_ASSIGN(auto live, co_await live_jobs(db_));
-  for (auto& job : live)
-    if (job.status != JobStatus::queued) co_await check(job);
+  CO_TRY_ASSIGN(auto live, co_await jobs_of_pool(db_, options_.pool.name));
+  for (auto& job : live) co_await check(job);
   CO_TRY_ASSIGN(auto runners, co_await executor_.list());
   for (auto& runner : runners) {
     if (!runner.running) {
@@ -163,27 +161,12 @@ Task<void> PoolKeeper::check(LiveJob live) {
     }
     co_return co_await start(live.build, key.attempt);
   }
-  if (job->start_time && *job->start_time + job->spec->timeout + timeout_margin < now)
-    co_return co_await lose(key, Reason::timeout, "the job ran longer than " + format_duration(job->spec->timeout));
-  if (co_await heard(key, job->start_time.value_or(now)) + heartbeat_lost_after < clock_.now()) {
-    auto trouble = troubles_.find(key.attempt);
-    bool node_lost = trouble != troubles_.end() && trouble->second.reason == Reason::node_lost;
-    auto detail = "its runner has not been heard of for " + format_duration(heartbeat_lost_after) + (node_lost ? ": " + trouble->second.detail : "");
-    co_return co_await lose(key, node_lost ? Reason::node_lost : Reason::runner_lost, std::move(detail));
-  }
-}
-
-/// When the runner was last known to live. While nobody can be asked, silence says nothing.
-Task<Time> PoolKeeper::heard(const AttemptKey& key, Time started) {
-  auto now = clock_.now();
-  auto last = std::max({heard_[key.attempt].at, since_, started});
-  if (last + heartbeat_asked_after > now) co_return last;
-  auto beat = co_await cache_.get(heartbeat_key(key.attempt));
-  auto& heard = heard_[key.attempt];
-  bool moved = beat && *beat && (*beat)->sequence != heard.beat;
-  if (moved) heard.beat = (*beat)->sequence;
-  if (moved || !beat) heard.at = now;
-  co_return std::max(last, heard.at);
+  auto lost = co_await heartbeats_.lost(*job);
+  if (!lost) co_return;
+  auto trouble = troubles_.find(key.attempt);
+  bool node_lost = lost->reason == Reason::runner_lost && trouble != troubles_.end() && trouble->second.reason == Reason::node_lost;
+  if (node_lost) co_return co_await lose(key, Reason::node_lost, lost->detail + ": " + trouble->second.detail);
+  co_await lose(key, lost->reason, std::move(lost->detail));
 }
 
 Task<void> PoolKeeper::start(BuildId build, AttemptId attempt) {
@@ -267,7 +250,7 @@ Task<void> PoolKeeper::ended(RunnerStatus status) {
   if (!forgotten) co_return;
   started_.erase(status.attempt);
   troubles_.erase(status.attempt);
-  heard_.erase(status.attempt);
+  heartbeats_.forget(status.attempt);
 }
 
 }  // namespace mayfly

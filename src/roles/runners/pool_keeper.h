@@ -9,18 +9,17 @@
 #include "async/scope.h"
 #include "domain/scheduling/types.h"
 #include "ports/bus.h"
-#include "ports/cache.h"
 #include "ports/executor.h"
 #include "roles/builds/builds.h"
 #include "roles/common/lease.h"
+#include "roles/runners/heartbeats.h"
 #include "roles/runners/identity.h"
 
 namespace mayfly {
 
-inline constexpr Duration timeout_margin = std::chrono::seconds(30);   // the runner's own limit comes first
-
 struct PoolOptions {
   scheduling::PoolState pool;
+  std::string executor = "sandbox";                  // what kind, for people
   std::string api_url;                               // where runners find the server; several with commas between
   Duration sweep = std::chrono::seconds(1);
   Duration start_deadline = mayfly::start_deadline;  // assigned → first word of the runner
@@ -50,24 +49,18 @@ class PoolKeeper final {
   Task<void> ended(RunnerStatus status);
   Task<void> lose(AttemptKey key, Reason reason, std::string detail);
   Task<void> check(LiveJob live);
-  Task<Time> heard(const AttemptKey& key, Time started);
 
   Database& db_;
   Builds& builds_;
   Executor& executor_;
   Bus& bus_;
-  Cache& cache_;
   Clock& clock_;
   const RunnerIdentity& identity_;
   PoolOptions options_;
   Leadership leadership_;
   Scope work_;
-  Time since_{};                        // when this keeper began: a runner may need until then to be heard again
-  struct Heard {
-    std::int64_t beat = 0;              // the sequence under heartbeat_key()
-    Time at{};                          // when it was seen to move, by our clock
-  };
-  std::map<AttemptId, Heard> heard_;
+  Time since_{};                        // when this keeper began: a runner may need until then to start
+  Heartbeats heartbeats_;
   std::set<AttemptId> starting_;
   std::set<AttemptId> started_;
   std::set<std::pair<AttemptId, Duration>> stopping_;   // under way: a machine that is lost does not answer soon

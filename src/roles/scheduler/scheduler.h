@@ -16,25 +16,35 @@
 #include "roles/builds/builds.h"
 #include "roles/common/lease.h"
 #include "roles/common/metrics.h"
+#include "roles/scheduler/pool_watch.h"
+#include "roles/scheduler/usage.h"
+#include "roles/scheduler/wait_reasons.h"
 
 namespace mayfly {
 
 class Scheduler final {
  public:
-  Scheduler(Database& db, Builds& builds, Bus& bus, Cache& cache, Clock& clock, Entropy& entropy, Metrics& metrics, Loop loop, Leadership leadership)
-      : db_(db), builds_(builds), bus_(bus), cache_(cache), clock_(clock), entropy_(entropy), metrics_(metrics), leadership_(std::move(leadership)),
-        work_(std::move(loop)) {}
+  /// `alone`: one process is all there is, and its pools' leases do not beat. All outlive it.
+  Scheduler(Database& db, Builds& builds, Bus& bus, Cache& cache, Clock& clock, Entropy& entropy, Metrics& metrics, UsageStore& usage, Loop loop,
+            Leadership leadership, bool alone);
+  ~Scheduler();
 
   /// Until canceled: for as long as `leadership` lasts.
   Task<void> run();
 
   /// "2nd of 9 in acme; a runner with 2 cpu". Empty for a job that does not wait here.
   std::string why(JobId job);
+  PoolsNumbers pool_numbers() const;
 
  private:
   Task<void> follow(std::string_view topic);
+  Task<void> recall_usage();
+  Task<void> store_usage_forever();
   Task<void> watch_pools();
   Task<Result<void>> learn_pools();
+  Task<void> tend_pools();
+  void report();
+  Task<void> report_forever();
   Task<void> sweep_forever();
   Task<void> decide_forever();
   Task<Result<void>> sweep();
@@ -51,10 +61,14 @@ class Scheduler final {
   Clock& clock_;
   Entropy& entropy_;
   Metrics& metrics_;
+  UsageStore& usage_;
   Leadership leadership_;
+  PoolWatch watch_;
   Scope work_;
   Signal changed_;
   scheduling::FairShare fair_;
+  bool recalled_ = false;       // fair_ knows who has had how much
+  bool used_ = false;           // … and somebody has had something since it was stored
   struct Known {
     BuildId build;
     bool running = false;       // holds a runner's resources in fair_
