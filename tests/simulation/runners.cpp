@@ -65,6 +65,11 @@ Task<Result<void>> SimulatedExecutor::forget(AttemptId attempt) {
   co_return Result<void>{};
 }
 
+void SimulatedExecutor::power_off() {
+  on_end_ = {};
+  for (auto& [attempt, runner] : known_) runner->killed = true;
+}
+
 Task<void> SimulatedExecutor::live(std::shared_ptr<Runner> runner) {
   co_await sleep_for(clock_, chance_.up_to(30ms));
   auto answer = co_await ask<StartAnswer>(runner, [runner](Attempts& server) {

@@ -35,6 +35,8 @@ class SimulatedExecutor final : public Executor {
   void on_end(std::function<void(RunnerStatus)> callback) override { on_end_ = std::move(callback); }
   Task<Result<void>> forget(AttemptId attempt) override;
 
+  /// The machine is gone, and every runner of it with it; who listened is not told.
+  void power_off();
   /// The server that listened is dead.
   void deafen() { on_end_ = {}; }
   void cancel() { runners_.cancel(); }
