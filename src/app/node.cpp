@@ -57,6 +57,11 @@ void say_what_cannot_start(const scheduling::PoolState& pool) {
       return log_error(std::string(what) + " can start in the pool: it offers nothing as strong as its floor", {{"pool", pool.name}, {"floor", std::string(to_string(floor))}});
 }
 
+std::string kind_of(const PoolConfig& pool) {
+  if (pool.kubernetes) return "kubernetes";
+  return pool.docker ? "docker" : "sandbox";
+}
+
 std::string url_of(const std::string& address) { return address.starts_with("unix:") ? address : "http://" + address; }
 
 }  // namespace
@@ -150,7 +155,7 @@ Task<void> Node::keep_pool(PoolConfig pool, Leadership leadership) {
   say_what_cannot_start(state);
   auto deadline = pool.kubernetes ? pool.kubernetes->start_deadline : start_deadline;
   PoolKeeper keeper(*a.db, *builds_, **executor, *a.bus, *a.cache, a.clock, *a.identity, a.loop,
-                    {.pool = std::move(state), .api_url = options_.runner_url, .start_deadline = deadline}, std::move(leadership));
+                    {.pool = std::move(state), .executor = kind_of(pool), .api_url = options_.runner_url, .start_deadline = deadline}, std::move(leadership));
   co_await keeper.run();
 }
 
