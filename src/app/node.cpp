@@ -89,10 +89,9 @@ Result<void> Node::open_roles() {
   open_logs();
   artifacts_ = std::make_unique<ArtifactStore>(*a.db, *a.blobs, a.clock, a.entropy);
   attempts_ = std::make_unique<Attempts>(*a.db, *builds_, log_intake(), *artifacts_, *a.secrets, *a.forge, *a.cache, a.clock, *a.identity, options_.public_url);
-  attempts_->on_first_byte([this](Duration since_start) { metrics_.observe("mayfly_start_latency_seconds", since_start, {{"hop", "first_byte"}}); });
   limits_ = std::make_unique<RateLimits>(*a.cache, a.clock, options_.rates);
   deliveries_ = std::make_unique<Deliveries>(*a.db, *builds_, *a.bus, *a.forge, *a.secrets, a.clock, a.entropy, a.loop, options_.name);
-  deliveries_->on_built([this](Duration since_receipt) { metrics_.observe("mayfly_start_latency_seconds", since_receipt, {{"hop", "plan"}}); });
+  deliveries_->on_built([this](const BuildOrigin& origin) { count_origin(metrics_, origin, adapters_->clock.now()); });
   deliveries_->limit_by(*limits_);
   usage_ = std::make_unique<UsageStore>(*a.db, a.clock);
   reasons_ = std::make_unique<WaitReasons>(*a.cache, a.clock, a.entropy);

@@ -300,10 +300,21 @@ class Commands(Story):
     def test_metrics_tell_where_the_time_of_a_start_went(self):
         self.run_build(HELLO)
         text = self.server.get("/metrics", raw=True)[0].decode()
-        for hop in ("webhook", "plan", "queue", "start", "first_byte"):
+        for hop in ("webhook", "plan", "queue", "assign", "start", "first_byte"):
             self.assertRegex(text, f'mayfly_start_latency_seconds_count{{hop="{hop}"}} [1-9]')
         self.assertRegex(text, r'mayfly_attempts_total{outcome="success",reason=""} [1-9]')
         self.assertRegex(text, r'mayfly_builds_total{status="succeeded"} [1-9]')
+
+    def test_the_hops_of_a_start_add_up_to_the_whole(self):
+        build = self.run_build("version: 1\njobs:\n  a:\n    run: echo first\n  b:\n    needs: [a]\n    run: echo second\n")
+        a, b = (next(j for j in build["jobs"] if j["name"] == name)["latency"] for name in "ab")
+        hops = ("webhook", "plan", "queue", "assign", "start", "first_byte")
+        for latency, known in ((a, hops), (b, hops[2:])):
+            self.assertEqual([h for h in hops if latency[h] is not None], list(known))
+            self.assertTrue(all(latency[h] >= 0 for h in known), latency)
+            self.assertAlmostEqual(sum(latency[h] for h in known), latency["total"], delta=1e-9)
+            self.assertGreater(latency["total"], 0.001)
+        self.assertEqual(json.loads(self.server.cli("build", build["id"], "--json").stdout)["jobs"][0]["latency"], a)
 
     def test_exit_codes(self):
         repo = self.project("version: 1\njobs:\n  a:\n    run: exit 1\n")

@@ -81,6 +81,12 @@ class Change {
 
   void stop(std::size_t i) { effects_.stops.push_back({job(i).attempt_id, job(i).pool}); }
   void mark_steps_only() { effects_.steps_only = true; }
+  void first_byte(std::size_t i, std::optional<Time> at) {
+    auto& j = job(i);
+    if (!at || j.first_byte_at) return;
+    j.first_byte_at = std::max(*at, j.start_time.value_or(*at));
+    effects_.first_bytes.push_back(i);
+  }
   void touch_build() { effects_.build_changed = true; }
 
   Effects take() {
@@ -249,6 +255,8 @@ Done on(Change& change, std::size_t i, const Assign& e) {
   job.detail.clear();
   job.exit_code.reset();
   job.start_time.reset();
+  job.born_at.reset();
+  job.first_byte_at.reset();
   job.outputs.clear();
   job.tests.reset();
   job.log_bytes = 0;
@@ -266,6 +274,8 @@ Done on(Change& change, std::size_t i, const Start& e) {
   job.runner_id = e.runner_id;
   job.isolation = e.isolation;
   job.start_time = change.now();
+  // Its clock is another: what cannot be is not said.
+  if (e.born_at && job.assigned_at) job.born_at = std::clamp(*e.born_at, *job.assigned_at, std::max(*job.assigned_at, change.now()));
   change.move(i, Move::start);
   return {};
 }
@@ -276,6 +286,7 @@ Done on(Change& change, std::size_t i, const ReportSteps& e) {
   if (job.status != JobStatus::running)
     return fail(Errc::fenced, "job '" + job.spec->name + "' is " + std::string(to_string(job.status)), "stop: the attempt has ended");
   if (job.steps == e.steps) return {};
+  change.first_byte(i, e.first_byte_at);
   job.steps = e.steps;
   change.touch(i);
   change.mark_steps_only();
@@ -303,6 +314,7 @@ Done on(Change& change, std::size_t i, const Finish& e) {
     return {};
   }
   if (job.status != JobStatus::running) return {};
+  change.first_byte(i, report.first_byte_at);
   job.steps = report.steps;
   job.exit_code = report.exit_code;
   job.log_bytes = report.log_bytes;

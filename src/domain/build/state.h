@@ -57,6 +57,8 @@ struct JobState {
   int user_retries = 0;
   Time not_before{};                  // of a queued job: backoff
   std::optional<Time> queued_at, assigned_at, start_time, end_time;
+  std::optional<Time> born_at;        // its runner began to be, between assigned_at and start_time
+  std::optional<Time> first_byte_at;  // of its log, after start_time
   std::optional<int> exit_code;
   std::map<std::string, std::string> outputs;
   std::vector<StepState> steps;
@@ -82,8 +84,8 @@ struct BuildState {
 
 // What can happen. Events of an attempt carry its fence; a stale one is refused with Errc::fenced.
 struct Assign { JobId job; std::string pool; AttemptId attempt; };
-struct Start { JobId job; Fence fence; std::string runner_id; std::optional<Isolation> isolation = {}; };
-struct ReportSteps { JobId job; Fence fence; std::vector<StepState> steps; };
+struct Start { JobId job; Fence fence; std::string runner_id; std::optional<Isolation> isolation = {}; std::optional<Time> born_at = {}; };
+struct ReportSteps { JobId job; Fence fence; std::vector<StepState> steps; std::optional<Time> first_byte_at = {}; };
 struct Finish { JobId job; Fence fence; FinishReport report; };
 struct Lose { JobId job; Fence fence; Reason reason; std::string detail; };   // the platform or the reaper says so
 struct CancelBuild { std::string who; };
@@ -118,6 +120,7 @@ struct Effects {
   std::vector<StopRunner> stops;
   bool build_changed = false;             // its status, times or canceled flag
   bool steps_only = false;                // nothing but the progress of steps
+  std::vector<std::size_t> first_bytes;   // jobs the first byte of whose log has become known
 
   bool empty() const { return changed.empty() && !build_changed; }
 };

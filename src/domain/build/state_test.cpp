@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "domain/build/latency.h"
+
 namespace mayfly {
 namespace {
 
@@ -245,6 +247,80 @@ TEST_F(Story, ATerminalJobNeverLeavesItsStatus) {
     (void)apply(build, event, now);
     EXPECT_EQ(job(0).status, JobStatus::succeeded) << event.index();
   }
+}
+
+TEST_F(Story, AnAttemptThatNeverBeganInAPoolThatIsGoneCountsForNothing) {
+  with({named("a")});
+  for (int n = 0; n < 3 * max_infrastructure_retries; ++n) {
+    must(Assign{job(0).id, "gone", attempt_id(++attempts)});
+    auto effects = must(Lose{job(0).id, job(0).fence, Reason::pool_lost, "nobody keeps it"});
+    ASSERT_EQ(job(0).status, JobStatus::queued);
+    ASSERT_EQ(effects.ended.size(), 1u);
+    EXPECT_EQ(effects.ended[0].outcome, Outcome::infrastructure);
+    EXPECT_EQ(effects.stops.size(), 1u);
+    EXPECT_LE(job(0).not_before, now);
+  }
+  EXPECT_EQ(job(0).infrastructure_retries, 0);
+  EXPECT_EQ(job(0).attempt, 3 * max_infrastructure_retries);
+}
+
+TEST_F(Story, WhatRunsInAPoolThatIsGoneIsLeftAlone) {
+  with({named("a")});
+  run(0);
+  EXPECT_TRUE(must(Lose{job(0).id, job(0).fence, Reason::pool_lost, "nobody keeps it"}).empty());
+  EXPECT_EQ(job(0).status, JobStatus::running);
+}
+
+TEST_F(Story, TheHopsOfAStartAddUpToTheWhole) {
+  BuildOrigin origin{.received_at = now, .planned_from = now + 2ms};
+  now += 12ms;
+  with({named("a"), named("b", {"a"})});
+  now += 3ms;
+  must(Assign{job(0).id, "local", attempt_id(1)});
+  now += 5ms;
+  must(Start{job(0).id, job(0).fence, "r", std::nullopt, now - 1ms});
+  EXPECT_EQ(start_latency(origin, job(0)).total, std::nullopt);
+  now += 7ms;
+  auto effects = must(Finish{job(0).id, job(0).fence, {.outcome = Outcome::success, .first_byte_at = now - 1ms}});
+  EXPECT_EQ(effects.first_bytes, std::vector<std::size_t>{0});
+  auto latency = start_latency(origin, job(0));
+  EXPECT_EQ(latency, (StartLatency{{2ms, 10ms, 3ms, 4ms, 1ms, 6ms}, 26ms}));
+
+  // What needs another begins where it is queued.
+  run(1);
+  now += 2ms;
+  must(Finish{job(1).id, job(1).fence, {.outcome = Outcome::success, .first_byte_at = now}});
+  EXPECT_EQ(start_latency(origin, job(1)), (StartLatency{{std::nullopt, std::nullopt, 0ms, std::nullopt, 0ms, 2ms}, 2ms}));
+}
+
+TEST_F(Story, ClocksThatDifferMakeNoHopNegative) {
+  with({named("a")});
+  now += 1s;
+  must(Assign{job(0).id, "local", attempt_id(1)});
+  now += 1s;
+  must(Start{job(0).id, job(0).fence, "r", std::nullopt, now + 1h});
+  EXPECT_EQ(job(0).born_at, now);
+  must(Finish{job(0).id, job(0).fence, {.outcome = Outcome::success, .first_byte_at = now - 1h}});
+  auto latency = start_latency({.received_at = now + 1min, .planned_from = {}}, job(0));
+  Duration sum{};
+  for (auto hop : hops) {
+    EXPECT_GE(latency.of(hop).value_or(Duration{}), Duration{});
+    sum += latency.of(hop).value_or(Duration{});
+  }
+  EXPECT_EQ(sum, latency.total);
+}
+
+TEST_F(Story, AJobThatIsTriedAgainStartsItsClockAgain) {
+  with({named("a")});
+  run(0);
+  now += 10s;
+  must(Lose{job(0).id, job(0).fence, Reason::runner_lost, "gone"});
+  EXPECT_EQ(start_latency({.received_at = now - 1h, .planned_from = {}}, job(0)).total, std::nullopt);
+  now = job(0).not_before + 4ms;
+  run(0);
+  auto latency = start_latency({.received_at = now - 1h, .planned_from = {}}, job(0));
+  EXPECT_EQ(latency.of(Hop::queue), 4ms);
+  EXPECT_EQ(latency.of(Hop::webhook), std::nullopt);
 }
 
 }  // namespace

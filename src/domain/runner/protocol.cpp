@@ -9,6 +9,7 @@ namespace {
 
 using forms::Reader;
 
+constexpr std::int64_t max_instant_us = 253'402'300'800'000'000;   // the year 10000
 constexpr std::size_t max_test_failures = 100;
 constexpr std::size_t max_test_message_bytes = 4 << 10;
 
@@ -176,11 +177,19 @@ Result<Reason> reason(const json::value& v, std::string path) {
 
 void read_steps(Reader& read, std::vector<StepState>& steps) { read.each("steps", steps, forms::step_state); }
 
+/// Microseconds. One that cannot be is as one that is not there: it says nothing that anything hangs on.
+void read_instant(Reader& read, const char* name, std::optional<Time>& into) {
+  std::optional<std::int64_t> micros;
+  read.optional(name, micros);
+  if (micros && *micros > 0 && *micros < max_instant_us) into = from_micros(*micros);
+}
+
 }  // namespace
 
 std::string to_json(const StartRequest& r) {
   json::object out{{"boot_token", r.boot_token}, {"identity", r.identity}, {"runner_id", r.runner_id}};
   if (r.isolation) out["isolation"] = to_string(*r.isolation);
+  if (r.born_at) out["born_us"] = to_micros(*r.born_at);
   return json::serialize(out);
 }
 
@@ -191,6 +200,7 @@ Result<StartRequest> start_request_from_json(std::string_view text) {
   read.optional("identity", r.identity);
   if (r.identity.empty()) read.required("boot_token", r.boot_token);
   read.required("runner_id", r.runner_id);
+  read_instant(read, "born_us", r.born_at);
   std::string isolation;
   read.optional("isolation", isolation);
   r.isolation = isolation_from(isolation);
@@ -303,13 +313,18 @@ Result<UploadCommit> upload_commit_from_json(std::string_view text) {
   return read.done(std::move(c));
 }
 
-std::string to_json(const StepsReport& r) { return json::serialize(json::object{{"steps", form(r.steps)}}); }
+std::string to_json(const StepsReport& r) {
+  json::object out{{"steps", form(r.steps)}};
+  if (r.first_byte_at) out["first_byte_us"] = to_micros(*r.first_byte_at);
+  return json::serialize(out);
+}
 
 Result<StepsReport> steps_report_from_json(std::string_view text) {
   TRY_ASSIGN(auto v, parse_json(text));
   StepsReport r;
   Reader read(v, "");
   read_steps(read, r.steps);
+  read_instant(read, "first_byte_us", r.first_byte_at);
   return read.done(std::move(r));
 }
 
@@ -318,6 +333,7 @@ std::string to_json(const FinishReport& r) {
                    {"log_bytes", r.log_bytes}, {"steps", form(r.steps)}, {"outputs", forms::strings(r.outputs)}};
   if (r.exit_code) out["exit_code"] = *r.exit_code;
   if (r.tests) out["tests"] = form(*r.tests);
+  if (r.first_byte_at) out["first_byte_us"] = to_micros(*r.first_byte_at);
   return json::serialize(out);
 }
 
@@ -336,6 +352,7 @@ Result<FinishReport> finish_report_from_json(std::string_view text) {
   read_steps(read, r.steps);
   read.optional("outputs", r.outputs);
   read.optional("tests", r.tests, test_report);
+  read_instant(read, "first_byte_us", r.first_byte_at);
   return read.done(std::move(r));
 }
 

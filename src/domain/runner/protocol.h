@@ -82,6 +82,7 @@ struct StartRequest {
   std::string identity = {};          // a token of its cluster's that says which pod asks (domain/access/workload.h)
   std::string runner_id = {};         // who asks: the same runner asking again is answered again, another is refused
   std::optional<Isolation> isolation = {};   // what its job truly runs under; nullopt: not known
+  std::optional<Time> born_at = {};   // when it began to be, by its own clock
 };
 
 struct StartAnswer {
@@ -146,6 +147,7 @@ struct StepState {
 /// Level, not edge: all steps as they are now.
 struct StepsReport {
   std::vector<StepState> steps = {};
+  std::optional<Time> first_byte_at = {};   // when the server had the first byte of the log, as far as the runner knows
 };
 
 struct TestFailure {
@@ -175,6 +177,7 @@ struct FinishReport {
   std::vector<StepState> steps = {};
   std::map<std::string, std::string> outputs = {};   // $CI_OUTPUT
   std::optional<TestReport> tests = {};
+  std::optional<Time> first_byte_at = {};            // of StepsReport
   bool operator==(const FinishReport&) const = default;
 };
 

@@ -97,6 +97,7 @@ Task<Result<void>> Deliveries::check_backlog() {
 }
 
 Task<Result<Receipt>> Deliveries::receive(GithubDelivery delivery) {
+  auto arrived = clock_.now();
   if (delivery.event.empty()) co_return fail(Errc::invalid, "the header X-GitHub-Event is missing");
   if (delivery.delivery_id.empty() || delivery.delivery_id.size() > max_webhook_name_bytes)
     co_return fail(Errc::invalid, "the header X-GitHub-Delivery is missing or too long");
@@ -110,7 +111,7 @@ Task<Result<Receipt>> Deliveries::receive(GithubDelivery delivery) {
   bool ours = webhook.makes_build() && processing_ && busy_.size() < deliveries_at_once;
   if (ours) busy_.insert(id);
   auto stored = co_await db_.transact({statement(insert_delivery, id, project.id, provider, delivery.delivery_id, delivery.event,
-                                                 Blob{webhook.makes_build() ? payload : std::string{}}, now,
+                                                 Blob{webhook.makes_build() ? payload : std::string{}}, arrived,
                                                  webhook.makes_build() ? "received" : "ignored", webhook.reason,
                                                  ours ? now + delivery_claim : Time{}, ours ? value(holder_) : Value{})});
   if (ours && !stored) busy_.erase(id);
@@ -120,7 +121,7 @@ Task<Result<Receipt>> Deliveries::receive(GithubDelivery delivery) {
     co_return Receipt{id_at<DeliveryId>(known.rows[0], 0), true};
   }
   if (!stored) co_return std::unexpected(stored.error());
-  if (ours) work_.spawn(process({id, project.id, delivery.event, std::move(payload), 0, now}));
+  if (ours) work_.spawn(process({id, project.id, delivery.event, std::move(payload), 0, arrived}));
   else if (webhook.makes_build()) tell(id, project.id);
   co_return Receipt{id, false};
 }
@@ -239,9 +240,11 @@ Task<Result<void>> Deliveries::build(Open delivery) {
   }
   if (!planned->build) co_return co_await close(delivery.id, End::ignored, planned->why_not);
   auto build = planned->build->header.id;
+  planned->build->header.origin.received_at = delivery.received_at;
+  auto origin = planned->build->header.origin;
   auto created = co_await builds_.create(std::move(*planned->build), {expect_one(close_delivery, delivery.id, "built", "", build)});
   if (!created && created.error().code == Errc::conflict) co_return co_await close(delivery.id, End::duplicate, "this change has its build already");
-  if (created) built_(clock_.now() - delivery.received_at);
+  if (created) built_(origin);
   co_return created;
 }
 

@@ -51,8 +51,8 @@ class Deliveries final {
   /// has this repository; Errc::rate_limited.
   Task<Result<Receipt>> receive(GithubDelivery delivery);
 
-  /// Called with the time between a webhook's receipt and its build being stored.
-  void on_built(std::function<void(Duration)> observer) { built_ = std::move(observer); }
+  /// Called with how a build that has just been stored came to be.
+  void on_built(std::function<void(const BuildOrigin&)> observer) { built_ = std::move(observer); }
 
   /// An organization over its rate has its webhooks processed later, one after another; none is refused or dropped. `limits` outlives this.
   void limit_by(RateLimits& limits) { limits_ = &limits; }
@@ -106,7 +106,7 @@ class Deliveries final {
   std::int64_t backlog_ = 0;
   Time counted_at_{};
   RateLimits* limits_ = nullptr;
-  std::function<void(Duration)> built_ = [](Duration) {};
+  std::function<void(const BuildOrigin&)> built_ = [](const BuildOrigin&) {};
 };
 
 struct DeliveryRecord {

@@ -57,6 +57,7 @@ Task<Result<std::string>> changed_since(Forge& forge, const BuildRequest& reques
 }  // namespace
 
 Task<Result<PlannedBuild>> plan_build(Forge& forge, Clock& clock, Entropy& entropy, BuildRequest request) {
+  auto began = clock.now();
   auto& url = request.project.repo_url;
   CO_TRY_ASSIGN(auto snapshot, co_await forge.snapshot(url, request.event.sha, request.event.ref));
   request.event.sha = snapshot.commit.sha;
@@ -73,6 +74,7 @@ Task<Result<PlannedBuild>> plan_build(Forge& forge, Clock& clock, Entropy& entro
     for (auto& line : lines) joined += line + "\n";
   }
   auto record = new_build(clock, entropy, request, snapshot);
+  record.header.origin.planned_from = began;
   auto planned = plan(files, request.event, server_plan_options());
   if (!planned) {
     record.header.errors = std::move(planned.error());

@@ -14,14 +14,14 @@ namespace {
 
 constexpr std::string_view select_build = R"sql(
 select id, project_id, organization_id, number, status, sequence, canceled, trigger_type, event, ref, commit_sha, message,
-       author, pipeline, errors, retry_of, created_at, start_time, end_time
+       author, pipeline, errors, retry_of, created_at, start_time, end_time, received_at, planned_from
 from builds where id = $1)sql";
 
 // With the sequence they belong to: between this read and the build's own, others may have changed both.
 constexpr std::string_view select_jobs = R"sql(
 select jobs.id, jobs.spec, jobs.status, jobs.reason, jobs.detail, jobs.attempt, jobs.fence, jobs.attempt_id, jobs.pool, jobs.runner_id,
        jobs.infrastructure_retries, jobs.user_retries, jobs.not_before, jobs.queued_at, jobs.assigned_at, jobs.start_time, jobs.end_time,
-       jobs.exit_code, jobs.outputs, jobs.steps, jobs.tests, jobs.log_bytes, jobs.source_job_id, jobs.isolation, builds.sequence
+       jobs.exit_code, jobs.outputs, jobs.steps, jobs.tests, jobs.log_bytes, jobs.source_job_id, jobs.isolation, jobs.born_at, jobs.first_byte_at, builds.sequence
 from jobs join builds on builds.id = jobs.build_id where jobs.build_id = $1 order by jobs.position)sql";
 
 constexpr std::string_view select_sequence = "select sequence from builds where id = $1";
@@ -30,8 +30,8 @@ constexpr std::string_view take_number = "update projects set next_number = next
 
 constexpr std::string_view insert_build_row = R"sql(
 insert into builds (id, project_id, organization_id, number, status, sequence, canceled, trigger_type, event, ref, commit_sha,
-                    message, author, pipeline, errors, meaning, retry_of, created_at, start_time, end_time)
-select $1, $2, $3, next_number - 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
+                    message, author, pipeline, errors, meaning, retry_of, created_at, start_time, end_time, received_at, planned_from)
+select $1, $2, $3, next_number - 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21
 from projects where id = $2 returning number)sql";
 
 constexpr std::string_view insert_job_row = R"sql(
@@ -48,7 +48,7 @@ constexpr std::string_view update_job = R"sql(
 update jobs set status = $3, reason = $4, detail = $5, attempt = $6, fence = $7, attempt_id = $8, pool = $9, runner_id = $10,
                 infrastructure_retries = $11, user_retries = $12, not_before = $13, queued_at = $14, assigned_at = $15,
                 start_time = $16, end_time = $17, exit_code = $18, outputs = $19, steps = $20, tests = $21, log_bytes = $22,
-                log_path = $23, isolation = $24
+                log_path = $23, isolation = $24, born_at = $25, first_byte_at = $26
 where id = $1 and fence <= $2)sql";
 
 constexpr std::string_view upsert_attempt = R"sql(
@@ -68,7 +68,7 @@ constexpr std::string_view select_loads = "select pool, status, count(*) from jo
 constexpr std::string_view select_build_of_job = "select build_id from jobs where id = $1";
 constexpr std::string_view select_attempt = "select id, job_id, build_id, fence, pool from attempts where id = $1";
 
-constexpr std::size_t sequence_column = 24;
+constexpr std::size_t sequence_column = 26;
 constexpr int max_load_tries = 20;
 
 std::unexpected<Error> no_build(BuildId id) { return fail(Errc::not_found, "there is no build " + id.str()); }
@@ -111,6 +111,8 @@ Result<JobState> job_from(const Row& row) {
   job.log_bytes = int_at(row, 21);
   if (!null_at(row, 22)) job.source_job = id_at<JobId>(row, 22);
   job.isolation = isolation_from(text_at(row, 23));
+  job.born_at = optional_time_at(row, 24);
+  job.first_byte_at = optional_time_at(row, 25);
   return job;
 }
 
@@ -139,6 +141,7 @@ Result<BuildRecord> build_from(const Row& row) {
   s.created_at = time_at(row, 16);
   s.start_time = optional_time_at(row, 17);
   s.end_time = optional_time_at(row, 18);
+  h.origin = {optional_time_at(row, 19), optional_time_at(row, 20)};
   return record;
 }
 
@@ -167,7 +170,7 @@ Statement job_update(const JobState& job) {
                     job.assigned_at, job.start_time, job.end_time,
                     job.exit_code.transform([](int c) { return std::int64_t(c); }), map_to_column(job.outputs),
                     steps_to_column(job.steps), job.tests.transform(tests_to_column), job.log_bytes, log_path(job),
-                    isolation_column(job));
+                    isolation_column(job), job.born_at, job.first_byte_at);
 }
 
 Statement attempt_begun(const BuildState& build, const JobState& job) {
@@ -305,7 +308,8 @@ Change insert_build(const BuildRecord& record, const Effects& effects, Clock& cl
   unit.push_back(expect_one(take_number, h.project));
   unit.push_back(expect_one(insert_build_row, h.id, h.project, h.organization, to_string(s.status), s.sequence, s.canceled,
                             h.trigger_type, event_to_column(s.event), h.ref, h.commit_sha, h.message, h.author, h.pipeline,
-                            errors_to_column(h.errors), h.meaning, h.retry_of, s.created_at, s.start_time, s.end_time));
+                            errors_to_column(h.errors), h.meaning, h.retry_of, s.created_at, s.start_time, s.end_time,
+                            h.origin.received_at, h.origin.planned_from));
   for (std::size_t i = 0; i < s.jobs.size(); ++i) unit.push_back(job_insert(s, i));
   Announcer(s, clock, entropy, change).announce(effects);
   return change;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "domain/build/latency.h"
 #include "domain/build/state.h"
 #include "ports/clock.h"
 #include "ports/database.h"
@@ -26,6 +27,7 @@ struct BuildHeader {
   std::vector<Diagnostic> errors;    // why it could not be planned
   std::optional<std::string> meaning;    // of the webhook: one build a meaning
   std::optional<BuildId> retry_of;
+  BuildOrigin origin = {};
 };
 
 /// A build as loaded: state plus header.

@@ -10,12 +10,10 @@ std::string header(const http::Request& request, std::string_view name) { return
 
 void Gateway::add_webhooks(http::Router& router) {
   auto github = [this](http::Request request) -> Task<http::Response> {
-    auto began = parts_.clock.now();
     auto receipt = co_await parts_.deliveries.receive({header(request, "X-GitHub-Event"), header(request, "X-GitHub-Delivery"),
                                                        header(request, "X-Hub-Signature-256"), header(request, "Content-Type"), std::move(request.body)});
     auto outcome = receipt ? std::string(receipt->known ? "known" : "received") : std::string(to_string(receipt.error().code));
     parts_.metrics.count("mayfly_webhooks_total", {{"provider", "github"}, {"outcome", outcome}});
-    parts_.metrics.observe("mayfly_start_latency_seconds", parts_.clock.now() - began, {{"hop", "webhook"}});
     if (!receipt) {
       auto refusal = http::problem(receipt.error());
       if (receipt.error().code == Errc::rate_limited) refusal.headers.set("Retry-After", "60");

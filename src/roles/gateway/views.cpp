@@ -32,7 +32,17 @@ json::value tests_view(const std::optional<TestReport>& tests) {
                       {"skipped", tests->skipped}, {"time_ms", tests->time_ms}, {"failed", std::move(failed)}};
 }
 
-json::object job_view(const JobState& job, const WhyWaits& why) {
+/// In seconds.
+json::value latency_view(const BuildOrigin& origin, const JobState& job) {
+  auto latency = start_latency(origin, job);
+  auto seconds = [](std::optional<Duration> d) { return d ? json::value(std::chrono::duration<double>(*d).count()) : json::value(nullptr); };
+  json::object out;
+  for (auto hop : hops) out[to_string(hop)] = seconds(latency.of(hop));
+  out["total"] = seconds(latency.total);
+  return out;
+}
+
+json::object job_view(const JobState& job, const BuildOrigin& origin, const WhyWaits& why) {
   json::array needs;
   for (auto& need : job.spec->needs) needs.push_back(json::string(need));
   json::object outputs;
@@ -56,6 +66,7 @@ json::object job_view(const JobState& job, const WhyWaits& why) {
           {"queued_at", instant(job.queued_at)},
           {"start_time", instant(job.start_time)},
           {"end_time", instant(job.end_time)},
+          {"latency", latency_view(origin, job)},
           {"outputs", std::move(outputs)},
           {"tests", tests_view(job.tests)},
           {"source_job_id", job.source_job.is_nil() ? json::value(nullptr) : json::value(job.source_job.str())},
@@ -93,7 +104,7 @@ std::string build_view(const BuildRecord& build, const WhyWaits& why, std::strin
   auto& s = build.state;
   auto out = head_view(build.header, s.status, s.sequence, s.created_at, s.start_time, s.end_time, base_url);
   json::array jobs;
-  for (auto& job : s.jobs) jobs.push_back(job_view(job, why));
+  for (auto& job : s.jobs) jobs.push_back(job_view(job, build.header.origin, why));
   out["jobs"] = std::move(jobs);
   return json::serialize(out);
 }

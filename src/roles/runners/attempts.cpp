@@ -179,7 +179,7 @@ Task<Result<StartAnswer>> Attempts::start(AttemptId attempt, StartRequest reques
   } else if (!identity_.is_boot_token(request.boot_token, attempt, key->fence)) {
     co_return not_yours("this is not the attempt's boot token");
   }
-  auto started = co_await builds_.change(key->build, Start{key->job, key->fence, request.runner_id, request.isolation});
+  auto started = co_await builds_.change(key->build, Start{key->job, key->fence, request.runner_id, request.isolation, request.born_at});
   if (!started && started.error().code == Errc::fenced) co_return fail(Errc::conflict, started.error().message);
   if (!started) co_return std::unexpected(started.error());
   co_await seen(*key);
@@ -255,7 +255,8 @@ Task<Result<LogsAnswer>> Attempts::append(const Current& now, std::string frames
   if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return over(*now.job);
   CO_TRY_ASSIGN(auto before, co_await logs_.position(now.key.attempt));
   auto taken = co_await logs_.append(now.key.attempt, std::move(frames));
-  if (taken && before.next == 0 && taken->next > 0 && now.job->start_time) first_byte_(clock_.now() - *now.job->start_time);
+  if (taken && before.next == 0 && taken->next > 0)
+    if (auto live = live_.find(now.key.attempt); live != live_.end() && !live->second.first_byte_at) live->second.first_byte_at = clock_.now();
   co_return taken;
 }
 
@@ -272,10 +273,17 @@ Task<Result<LogsAnswer>> Attempts::ship(AttemptId attempt, std::optional<RunnerC
   co_return taken;
 }
 
+/// As this process saw it, else as the runner did.
+std::optional<Time> Attempts::first_byte_of(AttemptId attempt, std::optional<Time> said) const {
+  auto live = live_.find(attempt);
+  if (live != live_.end() && live->second.first_byte_at) return live->second.first_byte_at;
+  return said.transform([&](Time at) { return std::min(at, clock_.now()); });
+}
+
 Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, StepsReport report) {
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
   if (report.steps.size() != now.job->spec->steps.size()) co_return fail(Errc::invalid, "steps: not as many as the job has");
-  co_return co_await builds_.change(now.key.build, ReportSteps{now.key.job, now.key.fence, std::move(report.steps)});
+  co_return co_await builds_.change(now.key.build, ReportSteps{now.key.job, now.key.fence, std::move(report.steps), first_byte_of(attempt, report.first_byte_at)});
 }
 
 Task<Result<void>> Attempts::finish(AttemptId attempt, RunnerCredentials who, FinishReport report) {
@@ -283,6 +291,7 @@ Task<Result<void>> Attempts::finish(AttemptId attempt, RunnerCredentials who, Fi
   if (now.job->status != JobStatus::running && now.job->status != JobStatus::canceled) co_return Result<void>{};
   CO_TRY_ASSIGN(auto log, co_await logs_.complete(attempt, report.log_bytes));
   report.log_bytes = log.bytes;
+  report.first_byte_at = first_byte_of(attempt, report.first_byte_at);
   bool nothing_left = log.statements.empty();
   auto changed = co_await builds_.change(now.key.build, Finish{now.key.job, now.key.fence, std::move(report)}, std::move(log.statements));
   if (!changed) co_return std::unexpected(changed.error());

@@ -55,9 +55,6 @@ class Attempts final {
   /// Git's answer to a runner that fetches the commit of its job, made ready here first: see Forge::serve. Errc::not_found: the job has no source.
   Task<Result<std::unique_ptr<SourceStream>>> source(AttemptId attempt, RunnerCredentials who, std::optional<std::string> request);
 
-  /// Called with the time between an attempt's start and the first byte of its log.
-  void on_first_byte(std::function<void(Duration)> observer) { first_byte_ = std::move(observer); }
-
   /// Answers every heartbeat that waits, and every later one at once: the server is about to stop.
   void drain();
 
@@ -66,6 +63,7 @@ class Attempts final {
     AttemptKey key;
     Time seen{};
     Time told{};                // when the cache was last told so
+    std::optional<Time> first_byte_at = {};   // of its log, if it came here
     std::shared_ptr<Signal> moved = std::make_shared<Signal>();
   };
   struct Current {
@@ -84,6 +82,7 @@ class Attempts final {
   Task<Result<std::vector<NeededJob>>> needs_of(const BuildRecord& record, const JobState& job);
   Task<void> seen(AttemptKey key);
   void forget_silent();
+  std::optional<Time> first_byte_of(AttemptId attempt, std::optional<Time> said) const;
   void observe(const BuildState& state, const Effects& effects);
 
   Database& db_;
@@ -98,7 +97,6 @@ class Attempts final {
   std::string api_url_;
   std::map<AttemptId, Live> live_;
   bool draining_ = false;
-  std::function<void(Duration)> first_byte_ = [](Duration) {};
 };
 
 }  // namespace mayfly

@@ -294,6 +294,7 @@ Task<void> Attempt::finish(FinishReport report) {
     else if (step.status == StepStatus::running) step.status = report.outcome == Outcome::canceled ? StepStatus::canceled : StepStatus::failed;
   report.steps = pipeline_steps();
   report.log_bytes = shipper_.length();
+  report.first_byte_at = shipper_.first_byte_at();
   finishing_ = true;
   auto finished = co_await p_.api.finish(report);
   for (int round = 0; round < max_log_resends && !finished && finished.error().code == Errc::invalid; ++round) {
@@ -399,7 +400,7 @@ Task<void> Attempt::report_steps() {
   for (;;) {
     co_await steps_changed_.wait(p_.clock);
     co_await sleep_for(p_.clock, step_report_delay);
-    auto reported = co_await p_.api.steps({.steps = pipeline_steps()});
+    auto reported = co_await p_.api.steps({.steps = pipeline_steps(), .first_byte_at = shipper_.first_byte_at()});
     if (reported) continue;
     // Nothing hangs on it: a cancel may be on its way, and whether the attempt is still ours the heartbeat knows.
     log_warn("the server does not take the steps' states", {{"error", reported.error().message}});

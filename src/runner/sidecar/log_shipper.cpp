@@ -84,6 +84,7 @@ Task<Result<void>> LogShipper::ship(LogBatch batch) {
   auto before = durable_;
   CO_TRY_ASSIGN(auto answer, co_await api_.logs(std::move(batch.frames)));
   answered_ = clock_.now();
+  if (answer.next > 0 && !first_byte_at_) first_byte_at_ = answered_;
   durable(answer.durable);
   bool progress = answer.next > batch.begin || durable_ > before;
   refused_ = progress ? 0 : refused_ + 1;

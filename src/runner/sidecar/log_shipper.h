@@ -42,6 +42,8 @@ class LogShipper final {
   /// again. False: all is durable.
   Task<Result<bool>> lacks();
 
+  /// When the server had its first byte, if it came by us.
+  std::optional<Time> first_byte_at() const { return first_byte_at_; }
   /// The log's length, once run() has returned.
   std::int64_t length() const { return file_.position(); }
 
@@ -60,6 +62,7 @@ class LogShipper final {
   std::int64_t durable_ = 0;
   std::optional<LogLines> lines_;   // while another shipper brings the log
   int refused_ = 0;              // answers in a row that brought us nothing
+  std::optional<Time> first_byte_at_;
   Time answered_{};              // when the server last said what it wants
 };
 

@@ -11,7 +11,7 @@
 namespace mayfly {
 
 Sidecar::Sidecar(Loop loop, Clock& clock, Offload& offload, RunnerApi& api, LaunchSandbox launch, SidecarSpec spec)
-    : loop_(std::move(loop)), clock_(clock), offload_(offload), api_(api), launch_(std::move(launch)), spec_(std::move(spec)) {}
+    : loop_(std::move(loop)), clock_(clock), offload_(offload), api_(api), launch_(std::move(launch)), spec_(std::move(spec)), born_at_(clock.now()) {}
 
 Sidecar::~Sidecar() = default;
 
@@ -75,6 +75,7 @@ Task<SidecarEnd> Sidecar::run_attempt() {
   request.identity = std::exchange(spec_.identity, {});
   request.runner_id = spec_.runner_id;
   request.isolation = isolation_from(spec_.sandbox.isolation);
+  request.born_at = born_at_;
   auto answer = co_await api_.start(std::move(request));
   if (!answer) {
     auto& error = answer.error();

@@ -77,6 +77,7 @@ class Sidecar final {
   LaunchSandbox launch_;
   SidecarSpec spec_;
   std::optional<LogFile> log_;
+  const Time born_at_;
   std::unique_ptr<ControlLink> link_;
   UniqueFd init_end_;          // of the link, until the sandbox has it
   std::optional<Result<std::unique_ptr<Sandbox>>> sandbox_;
