@@ -171,7 +171,7 @@ TEST_F(Schedulers, ADrainedPoolIsGivenNothing) {
 
 TEST_F(Schedulers, MetricsAreOfNowAndGoWithTheScheduler) {
   pool_of(1);
-  auto first = make_build("acme"), second = make_build("acme");
+  for (int n = 0; n < 2; ++n) make_build("acme");
   auto told = [&]() -> Task<std::string> {
     Lease lease(*db, clock, loop.loop(), "scheduler", "one");
     auto leadership = co_await lease.take();
