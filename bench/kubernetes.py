@@ -105,6 +105,7 @@ class Side:
 def template(found):
     """An object that Mayfly made, as it ordered it."""
     spec, labels = found["spec"], dict(found["metadata"]["labels"])
+    spec.pop("nodeName", None)
     if found["kind"] == "Job":
         spec.pop("selector", None)
         for key in [key for key in spec["template"]["metadata"]["labels"] if "controller-uid" in key or "job-name" in key]:
