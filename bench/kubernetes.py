@@ -27,7 +27,7 @@ sys.path[:0] = [str(HERE.parent / "tests/e2e"), str(HERE.parent / "tests/servers
 from kubernetes_world import Cluster, OnKubernetes, Simulation  # noqa: E402
 from kubernetes import Kubernetes  # noqa: E402
 from kubernetes_api import Api, resource  # noqa: E402
-from simulated_kubelet import Course  # noqa: E402
+from simulated_kubelet import LABEL, toleration  # noqa: E402
 from world import Forge, Repository, until  # noqa: E402
 
 JOBS = int(os.environ.get("MAYFLY_BENCH_KUBERNETES_JOBS", "500"))
@@ -132,7 +132,8 @@ def bare(cluster, made):
     space = cluster.make_namespace()
     made["metadata"].pop("namespace", None)
     made["metadata"].pop("finalizers", None)
-    with Simulation(cluster, NODES, held=True) as simulation:
+    at_home(made, space)
+    with Simulation(cluster, space, NODES, held=True) as simulation:
         simulation.kubelet.play = lambda pod: held(simulation.hold)
         names = [f"bare-{n}" for n in range(JOBS)]
         clients = [multiprocessing.get_context("spawn").Process(target=create_bare, args=(cluster.kubeconfig, resource(kind, space), made, names[part::CLIENTS])) for part in range(CLIENTS)]
@@ -152,6 +153,13 @@ def bare(cluster, made):
         until("all are gone", lambda: not cluster.left(space), SECONDS)
     side.say("bare client")
     return side
+
+
+def at_home(made, name_space):
+    """For the nodes of this namespace."""
+    spec = made["spec"]["template"]["spec"] if made["kind"] == "Job" else made["spec"]
+    spec["nodeSelector"] = {LABEL: name_space}
+    spec["tolerations"] = [toleration(name_space)]
 
 
 async def held(event):
@@ -219,7 +227,7 @@ class MayflySide:
     def one_object(self):
         """What it makes for a job, to be made by the bare client."""
         kind = "jobs" if OBJECT == "job" else "pods"
-        with Simulation(self.cluster, 1, held=True) as simulation:
+        with Simulation(self.cluster, self.space, 1, held=True) as simulation:
             build = self.push(1, 1)[0]
             all_run("mayfly", simulation, 1)
             listed = self.cluster.api.list(resource(kind, self.space))[0]
@@ -232,7 +240,7 @@ class MayflySide:
     def measure(self):
         memory = Memory(self.server.keepers)
         memory.start()
-        with Simulation(self.cluster, NODES, held=True) as simulation:
+        with Simulation(self.cluster, self.space, NODES, held=True) as simulation:
             before = set(self.cluster.received(self.space))
             began = time.time()
             builds = self.push(WIDTH, JOBS // WIDTH)

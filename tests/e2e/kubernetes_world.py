@@ -21,7 +21,7 @@ from kubernetes import Kubernetes  # noqa: E402
 from kubernetes_api import Refused, resource  # noqa: E402
 from network import Network  # noqa: E402
 from production import Production  # noqa: E402
-from simulated_kubelet import LABEL, TOLERATION, VALUE, Course, SimulatedKubelet  # noqa: E402
+from simulated_kubelet import LABEL, Course, SimulatedKubelet, toleration  # noqa: E402
 from simulated_runner import SimulatedRunners  # noqa: E402
 from topology import Topology  # noqa: E402
 from world import BIN, until  # noqa: E402
@@ -77,8 +77,8 @@ class Cluster:
                 raise AssertionError(done.stdout)
 
     def pool(self, name_space, simulated, slots, **more):
-        """A pool of Mayfly's configuration."""
-        where = {"node_selector": {LABEL: VALUE}, "tolerations": [TOLERATION]} if simulated else {"node_selector": {LABEL: "real"}}
+        """A pool of Mayfly's configuration, on the real node or on simulated ones of the namespace's name."""
+        where = {"node_selector": {LABEL: name_space}, "tolerations": [toleration(name_space)]} if simulated else {"node_selector": {LABEL: "real"}}
         return {"name": more.pop("name", POOL), "slots": slots, "kubernetes": {
             "kubeconfig": str(self.kubeconfig), "namespace": name_space, "runner_image": RUNNER_IMAGE, "default_image": "local/debian:1", "service_account": ACCOUNT, **where, **more}}
 
@@ -97,15 +97,16 @@ class OnKubernetes(Production):
 
 
 class Simulation(threading.Thread):
-    """A SimulatedKubelet and the runners on it, in a thread of their own. `course(pod)` as there; without it every pod's runner is played."""
+    """A SimulatedKubelet for pods of a namespace and the runners on it, in a thread of their own. `course(pod)` as there; without it every pod's
+    runner is played. `held`: runners that have said their line wait for release()."""
 
-    def __init__(self, cluster, nodes, course=None, width=48, held=False, **options):
+    def __init__(self, cluster, name_space, nodes, course=None, width=48, held=False, **options):
         super().__init__(daemon=True)
         self.loop = asyncio.new_event_loop()
         self.ready, self.wrong = threading.Event(), None
         self.kubelet = self.runners = self.over = self.hold = None
         self.course = course or (lambda pod: Course(play=True))
-        self.make = lambda: SimulatedKubelet(cluster.kubeconfig, nodes, course=self.course, play=lambda pod: self.runners.play(pod), width=width, **options)
+        self.make = lambda: SimulatedKubelet(cluster.kubeconfig, nodes, name_space, course=self.course, play=lambda pod: self.runners.play(pod), width=width, **options)
         self.held = held
 
     def __enter__(self):

@@ -77,7 +77,7 @@ class Simulated(unittest.TestCase):
 
 class AsJobs(Simulated):
     def test_many_jobs_none_lost_none_doubled_while_their_keepers_are_killed(self):
-        with Simulation(self.cluster, 10) as simulation:
+        with Simulation(self.cluster, self.space, 10) as simulation:
             began = time.monotonic()
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
                 builds = list(pool.map(lambda _: self.push(wide(WIDTH)), range(JOBS // WIDTH)))
@@ -94,7 +94,7 @@ class AsJobs(Simulated):
         print(f"    {JOBS // WIDTH * WIDTH} jobs in {time.monotonic() - began:.0f} s", flush=True)
 
     def test_a_second_pod_of_an_attempt_is_turned_away(self):
-        with Simulation(self.cluster, 2, held=True) as simulation:
+        with Simulation(self.cluster, self.space, 2, held=True) as simulation:
             build = self.push(one())
             pod = self.attempt_runs(build)[0]
             again = simulation.call(lambda: simulation.kubelet.clone(self.space, pod["metadata"]["name"]))
@@ -113,12 +113,12 @@ class AsJobs(Simulated):
             evicted.add(pod["metadata"]["name"])
             return Course(ends="evicted", run=0.2) if first else Course(play=True)
 
-        with Simulation(self.cluster, 2, course):
+        with Simulation(self.cluster, self.space, 2, course):
             build = self.finished_without_a_trace(self.push(one()))
         self.assertEqual((build["status"], build["jobs"][0]["attempt"]), ("succeeded", 2))
 
     def test_a_lost_node_costs_an_attempt_and_not_the_build(self):
-        with Simulation(self.cluster, 2, held=True) as simulation:
+        with Simulation(self.cluster, self.space, 2, held=True) as simulation:
             build = self.push(one())
             node = self.attempt_runs(build)[0]["spec"]["nodeName"]
             simulation.call(lambda: simulation.kubelet.lose(node))
@@ -132,27 +132,27 @@ class AsJobs(Simulated):
         self.assertEqual((ended["status"], ended["jobs"][0]["attempt"]), ("succeeded", 2))
 
     def test_an_image_that_cannot_be_pulled_is_said_in_plain_words(self):
-        with Simulation(self.cluster, 2, lambda pod: Course(ends="pull-fails")):
+        with Simulation(self.cluster, self.space, 2, lambda pod: Course(ends="pull-fails")):
             build = self.finished_without_a_trace(self.push(one(image="local/nowhere:1")))
         job = build["jobs"][0]
         self.assertEqual((build["status"], job["reason"]), ("failed", "image_pull"), job)
         self.assertIn("local/nowhere:1", job["detail"])
 
     def test_out_of_memory_is_the_users_and_is_not_tried_again(self):
-        with Simulation(self.cluster, 2, lambda pod: Course(ends="oom", run=0.2)):
+        with Simulation(self.cluster, self.space, 2, lambda pod: Course(ends="oom", run=0.2)):
             build = self.finished_without_a_trace(self.push(one()))
         job = build["jobs"][0]
-        self.assertEqual((build["status"], job["reason"], job["attempt"]), ("failed", "out_of_memory", 1), job)
+        self.assertEqual((build["status"], job["reason"], job["attempt"]), ("failed", "oom", 1), job)
 
     def test_a_canceled_build_takes_its_pods_along(self):
-        with Simulation(self.cluster, 2, held=True):
+        with Simulation(self.cluster, self.space, 2, held=True):
             build = self.push(one())
             self.attempt_runs(build)
             self.server.post(f"/builds/{build}/cancel")
             self.assertEqual(self.finished_without_a_trace(build)["status"], "canceled")
 
     def test_a_killed_api_server_is_waited_for(self):
-        with Simulation(self.cluster, 4) as simulation:
+        with Simulation(self.cluster, self.space, 4) as simulation:
             build = self.push(wide(20))
             until("some run", lambda: len(simulation.runners.started) > 2)
             self.cluster.servers.stop_part("kube-apiserver", signal.SIGKILL)
@@ -171,7 +171,7 @@ class AsPods(Simulated):
     test_who_is_evicted_is_tried_again = AsJobs.test_who_is_evicted_is_tried_again
 
     def test_many_jobs_none_lost_none_doubled(self):
-        with Simulation(self.cluster, 10) as simulation:
+        with Simulation(self.cluster, self.space, 10) as simulation:
             ended = self.finished_without_a_trace(self.push(wide(WIDTH)))
             self.check_started_once(simulation)
         self.assertEqual({job["status"] for job in ended["jobs"]}, {"succeeded"})
@@ -182,41 +182,43 @@ class UnderGvisor(unittest.TestCase):
 
     RUNTIME_CLASS = {"metadata": {"name": "gvisor-story"}, "handler": "runsc", "overhead": {"podFixed": {"cpu": "20m", "memory": "64Mi"}}}
 
-    def build(self, simulated):
-        cluster = Cluster(real=not simulated)
-        cluster.api.delete(resource("runtimeclasses", name="gvisor-story"))
-        cluster.api.create(resource("runtimeclasses"), self.RUNTIME_CLASS)
-        self.addCleanup(cluster.api.delete, resource("runtimeclasses", name="gvisor-story"))
-        space = cluster.make_namespace()
-        self.addCleanup(cluster.remove_namespace, space)
-        server = OnKubernetes(cluster, [cluster.pool(space, simulated, 4, runner_cpu="50m", runtime_classes={"gvisor": "gvisor-story"})], copies=1)
+    def setUp(self):
+        self.cluster = Cluster()
+        self.cluster.api.delete(resource("runtimeclasses", name="gvisor-story"))
+        self.cluster.api.create(resource("runtimeclasses"), self.RUNTIME_CLASS)
+        self.addCleanup(self.cluster.api.delete, resource("runtimeclasses", name="gvisor-story"))
+        self.space = self.cluster.make_namespace()
+        self.addCleanup(self.cluster.remove_namespace, self.space)
+
+    def push(self, simulated):
+        server = OnKubernetes(self.cluster, [self.cluster.pool(self.space, simulated, 4, runner_cpu="50m", runtime_classes={"gvisor": "gvisor-story"})], copies=1)
         self.addCleanup(server.close)
         server.start()
         repo = Repository(server.root, "web", {".ci.yaml": one(isolation="gvisor", run='test "$CI_ISOLATION" = gvisor && dmesg | head -1')})
         server.add_project(repo)
-        return cluster, space, server, Forge(server).push(repo)
+        return server, Forge(server).push(repo)
 
     def test_the_pod_has_the_runtime_class_and_its_overhead(self):
-        with Simulation(Cluster(), 2, held=True) as simulation:
-            cluster, space, server, build = self.build(simulated=True)
-            pod = until("its pod is there", lambda: next(iter(cluster.api.list(resource("pods", space))), None))
+        with Simulation(self.cluster, self.space, 2, held=True) as simulation:
+            server, build = self.push(simulated=True)
+            pod = until("its pod is there", lambda: next(iter(self.cluster.api.list(resource("pods", self.space))), None))
             self.assertEqual((pod["spec"]["runtimeClassName"], pod["spec"]["overhead"]), ("gvisor-story", {"cpu": "20m", "memory": "64Mi"}))
             until("its runner has started", lambda: simulation.runners.started)
             simulation.release()
             ended = server.finished(build)
-            nothing_left(cluster, space)
+            nothing_left(self.cluster, self.space)
         self.assertEqual((ended["status"], ended["jobs"][0]["isolation"]), ("succeeded", "gvisor"), ended["jobs"])
 
     def test_it_runs_under_gvisor_on_a_node_that_can(self):
-        cluster = Cluster(real=True)
+        self.cluster = Cluster(real=True)
         if not may_lower_oom_score():
             self.skipTest("gVisor's containerd shim lowers an oom_score_adj, which takes CAP_SYS_RESOURCE, and this machine's root has it not")
-        cluster.give_runner_image()
-        cluster, space, server, build = self.build(simulated=False)
+        self.cluster.give_runner_image()
+        server, build = self.push(simulated=False)
         ended = server.finished(build)
         self.assertEqual((ended["status"], ended["jobs"][0]["isolation"]), ("succeeded", "gvisor"), ended["jobs"])
         self.assertIn(b"gVisor", server.log(build))
-        nothing_left(cluster, space)
+        nothing_left(self.cluster, self.space)
 
 
 class Manifests(unittest.TestCase):

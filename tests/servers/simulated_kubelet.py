@@ -3,9 +3,10 @@ the real API server what would have become of those. No container runs; beside e
 
 What becomes of a pod is its Course. A test says so by a function of the pod, or the job's image does, as words between dots:
 `simulated/exit-3.pull-200.run-500:1` is pulled for 200 ms, runs for 500 ms and ends with 3. Words: pull-MS run-MS exit-N oom evicted pull-fails stuck.
-Its nodes carry the label `mayfly.dev/node=simulated` and, unless told otherwise, the taint of the same name, so that only pods that ask for it come.
+Its nodes carry the label `mayfly.dev/node=simulated` (or another name, which theirs begin with) and the taint of the same name, so that only pods that
+ask for it come.
 
-    simulated_kubelet.py --kubeconfig FILE [--nodes N] [--prefix NAME] [--no-taint]      until SIGTERM; then its nodes are deleted
+    simulated_kubelet.py --kubeconfig FILE [--nodes N] [--name NAME]      until SIGTERM; then its nodes are deleted
 """
 import argparse
 import asyncio
@@ -24,11 +25,10 @@ from kubernetes_api import MERGE, credentials
 
 LABEL = "mayfly.dev/node"
 VALUE = "simulated"
-TOLERATION = {"key": LABEL, "operator": "Equal", "value": VALUE, "effect": "NoSchedule"}
 SECONDS_BETWEEN_LEASES = 5
 LEASE_SECONDS = 40
 PAUSE = 0.2  # before what failed is tried again
-CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "250", "ephemeral-storage": "1000Gi"}
+CAPACITY = {"cpu": "256", "memory": "256Gi", "pods": "250", "ephemeral-storage": "1000Gi"}
 GONE = 410
 
 
@@ -58,6 +58,11 @@ class Course:
             elif word in ("oom", "evicted", "pull-fails", "stuck"):
                 course.ends = word
         return course
+
+
+def toleration(name=VALUE):
+    """What a pod must have to come to nodes of this name."""
+    return {"key": LABEL, "operator": "Equal", "value": name, "effect": "NoSchedule"}
 
 
 def job_container(pod):
@@ -106,12 +111,13 @@ def status(pod, phase, job, sidecars, **more):
 class SimulatedKubelet:
     """`course(pod)`: what becomes of it. `play(pod)`, a coroutine: the runner of a pod whose course says so; its answer is the exit code."""
 
-    def __init__(self, kubeconfig, nodes=1, prefix="simulated", taint=True, course=course_of, play=None, width=48, lease_every=SECONDS_BETWEEN_LEASES):
+    def __init__(self, kubeconfig, nodes=1, name=VALUE, course=course_of, play=None, width=48, lease_every=SECONDS_BETWEEN_LEASES):
         host, port, tls = credentials(kubeconfig)
         self.client = Client(host, port, tls, width)
         self.leases = Client(host, port, tls, 8)
-        self.nodes = [f"{prefix}-{n}" for n in range(nodes)]
-        self.taint, self.course, self.play, self.lease_every = taint, course, play, lease_every
+        self.name, self.nodes = name, [f"{name}-{n}" for n in range(nodes)]
+        self.known = frozenset(self.nodes)
+        self.course, self.play, self.lease_every = course, play, lease_every
         self.lost = set()
         self.pods = {}                                # uid → pod, bound to a node of ours
         self.courses = {}                             # uid → task
@@ -172,8 +178,8 @@ class SimulatedKubelet:
 
     async def _register(self, name):
         conditions = [{"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": second(), "lastTransitionTime": second()}]
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {LABEL: VALUE, "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
-                "spec": {"taints": [{"key": LABEL, "value": VALUE, "effect": "NoSchedule"}] if self.taint else []},
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {LABEL: self.name, "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
+                "spec": {"taints": [{"key": LABEL, "value": self.name, "effect": "NoSchedule"}]},
                 "status": {"capacity": CAPACITY, "allocatable": CAPACITY, "conditions": conditions, "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
                            "nodeInfo": {"architecture": "amd64", "bootID": "", "containerRuntimeVersion": "simulated://1", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "v1.35.4",
                                         "machineID": "", "operatingSystem": "linux", "osImage": "simulated", "systemUUID": ""}}}
@@ -185,7 +191,7 @@ class SimulatedKubelet:
         await self._lease(name)
 
     async def _lease(self, node):
-        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         spec = {"holderIdentity": node, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now()}
         code, said = await self.leases.request("PATCH", f"{path}/{node}", {"spec": spec}, MERGE)
         if code == 404:
@@ -252,7 +258,7 @@ class SimulatedKubelet:
 
     def _see(self, pod):
         node, uid = pod["spec"].get("nodeName"), pod["metadata"]["uid"]
-        if node not in self.node_set() or node in self.lost:
+        if node not in self.known or node in self.lost:
             return
         before = self.pods.get(uid)
         self.pods[uid] = pod
@@ -263,11 +269,6 @@ class SimulatedKubelet:
         elif before is None and pod.get("status", {}).get("phase", "Pending") == "Pending":
             self.counts["seen"] += 1
             self.courses[uid] = asyncio.create_task(self._run(pod))
-
-    def node_set(self):
-        if not hasattr(self, "_names"):
-            self._names = frozenset(self.nodes)
-        return self._names
 
     def _forget(self, uid):
         self._cancel(uid)
@@ -360,13 +361,12 @@ async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--nodes", type=int, default=3)
-    parser.add_argument("--prefix", default="simulated")
-    parser.add_argument("--no-taint", action="store_true")
+    parser.add_argument("--name", default=VALUE)
     options = parser.parse_args()
     end = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, end.set)
-    kubelet = SimulatedKubelet(options.kubeconfig, options.nodes, options.prefix, not options.no_taint)
+    kubelet = SimulatedKubelet(options.kubeconfig, options.nodes, options.name)
     await kubelet.start()
     print(f"{options.nodes} nodes", flush=True)
     await end.wait()

@@ -19,7 +19,7 @@ from kubernetes_api import resource  # noqa: E402
 from network import Network, in_namespace  # noqa: E402
 from processes import started_at  # noqa: E402
 from registry import Registry  # noqa: E402
-from simulated_kubelet import TOLERATION, SimulatedKubelet  # noqa: E402
+from simulated_kubelet import SimulatedKubelet, toleration  # noqa: E402
 
 
 def pod_spec(image, command=None, **spec):
@@ -105,7 +105,7 @@ class Simulated(Cluster):
 
     def run_job(self, words, **spec):
         name = words.replace(".", "-")
-        self.api.create(resource("jobs", self.space), job(name, pod_spec(f"simulated/{words}:1", tolerations=[TOLERATION], **spec)))
+        self.api.create(resource("jobs", self.space), job(name, pod_spec(f"simulated/{words}:1", tolerations=[toleration()], **spec)))
         return name
 
     async def pod_of(self, name, condition, seconds=30):
