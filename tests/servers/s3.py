@@ -20,20 +20,20 @@ SEAWEEDFS_VERSION = "4.48"
 VERSITYGW_VERSION = "1.8.0"
 
 
-def signed_status(port, access, secret):
+def signed_status(port, access, secret, host="127.0.0.1"):
     """The status of a signed `GET /` (list buckets), or 0: signature version 4, as in the AWS documentation's "Create a signed request"."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    host, scope, empty = f"127.0.0.1:{port}", f"{now[:8]}/us-east-1/s3/aws4_request", hashlib.sha256(b"").hexdigest()
+    where, scope, empty = f"{host}:{port}", f"{now[:8]}/us-east-1/s3/aws4_request", hashlib.sha256(b"").hexdigest()
     names = "host;x-amz-content-sha256;x-amz-date"
-    request = f"GET\n/\n\nhost:{host}\nx-amz-content-sha256:{empty}\nx-amz-date:{now}\n\n{names}\n{empty}"
+    request = f"GET\n/\n\nhost:{where}\nx-amz-content-sha256:{empty}\nx-amz-date:{now}\n\n{names}\n{empty}"
     to_sign = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     key = f"AWS4{secret}".encode()
     for word in scope.split("/"):
         key = hmac.digest(key, word.encode(), "sha256")
     signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
-        connection.request("GET", "/", headers={"Host": host, "x-amz-date": now, "x-amz-content-sha256": empty,
+        connection.request("GET", "/", headers={"Host": where, "x-amz-date": now, "x-amz-content-sha256": empty,
                                                 "Authorization": f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={names}, Signature={signature}"})
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
@@ -43,13 +43,18 @@ def signed_status(port, access, secret):
 
 
 class S3Server(Server):
+    host = "127.0.0.1"  # an address of this machine
+
     def answers(self):
         known = self.settings()
-        return signed_status(known["port"], known["access"], known["secret"]) == 200
+        return signed_status(known["port"], known["access"], known["secret"], self.host) == 200
+
+    def where(self):
+        return f"{self.host}:{self.port()}"
 
     def url(self):
         known = self.settings()
-        return f"http://{known['access']}:{known['secret']}@127.0.0.1:{known['port']}"
+        return f"http://{known['access']}:{known['secret']}@{self.where()}"
 
 
 class SeaweedFs(S3Server):
@@ -79,7 +84,7 @@ class SeaweedFs(S3Server):
 
     def command(self):
         known = self.settings()
-        options = {"dir": self.folder / "data", "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": self.folder / "identities.json",
+        options = {"dir": self.folder / "data", "ip": self.host, "ip.bind": self.host, "s3.config": self.folder / "identities.json",
                    "s3.port": known["port"], "s3.port.grpc": known["s3_grpc"], "s3.port.iceberg": 0, "s3.port.lance": 0, "s3.localSocket": "s3.sock",
                    "master.port": known["master"], "master.port.grpc": known["master_grpc"], "master.telemetry": "false", "master.volumeSizeLimitMB": 64,
                    "volume.port": known["volume"], "volume.port.grpc": known["volume_grpc"], "volume.max": 200,
@@ -106,4 +111,4 @@ class Versitygw(S3Server):
     def command(self):
         known = self.settings()
         environment = dict(os.environ, ROOT_ACCESS_KEY=known["access"], ROOT_SECRET_KEY=known["secret"])
-        return [self.programs / "versitygw", "--port", f"127.0.0.1:{known['port']}", "--quiet", "posix", self.folder / "data"], environment
+        return [self.programs / "versitygw", "--port", self.where(), "--quiet", "posix", self.folder / "data"], environment

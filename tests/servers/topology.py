@@ -62,7 +62,7 @@ class Node(Server):
 
 class Topology:
     """`programs`: a build's bin directory. `state`: everything that is kept, ports and keys included. `pools`: as the configuration has them, in place
-    of two of this machine. `host`: an address of this machine where it listens."""
+    of two of this machine. `host`: an address of this machine where gateways and S3 listen."""
 
     def __init__(self, state, programs, copies=2, slots=4, pools=None, host="127.0.0.1"):
         self.state = pathlib.Path(state).resolve()
@@ -74,6 +74,7 @@ class Topology:
         self.pools = pools
         self.host = host
         self.servers = {kind.name: kind(self.state) for kind in (Postgres, Redis, Kafka, SeaweedFs)}
+        self.servers["s3"].host = host  # runners bring large files there themselves
         self.nodes = {node.name: node for node in (Node(self, role, n + 1) for role in ROLES for n in range(copies))}
 
     def of_role(self, role):
