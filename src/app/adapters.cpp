@@ -120,7 +120,7 @@ Result<std::unique_ptr<Executor>> make_executor(Adapters& adapters, const PoolCo
   return make_sandbox_executor(adapters.loop, *adapters.offload,
                                {.data_dir = pool.data_dir, .runner_program = sibling("mayfly-runner"),
                                 .image_directories = pool.image_directories, .allowed_networks = pool.allowed_networks,
-                                .runsc = pool.runsc, .log_files = pool.log_files});
+                                .runsc = pool.runsc, .log_files = pool.log_files, .registries = pool.registries, .user_namespaces = pool.user_namespaces});
 }
 
 }  // namespace mayfly

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "app/kubernetes_config.h"
+#include "domain/pipeline/forms.h"
 #include "domain/pipeline/suggest.h"
 #include "domain/pipeline/yaml.h"
 
@@ -100,7 +101,7 @@ constexpr Key keys[] = {
 #undef MAYFLY_TEXT
 
 constexpr std::string_view file_suffix = "_file";   // of a key whose value stands in a file, as secrets do
-constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "log_files",
+constexpr std::string_view pool_keys[] = {"name", "data_dir", "slots", "labels", "images", "allow_networks", "registries", "registry_mirrors", "registry_auth", "image_store", "user_namespaces", "log_files",
                                            "isolation_floor", "fork_isolation_floor", "runsc", "docker", "kubernetes"};
 
 const Key* find_key(std::string_view name) {
@@ -242,10 +243,29 @@ class Reader {
     else if (key.text == "fork_isolation_floor") complain(value.at, key.text, take_isolation(pool.fork_isolation_floor, value.text));
     else if (key.text == "labels") pool.labels = texts();
     else if (key.text == "images") pool.image_directories = texts();
+    else if (key.text == "registries") pool.registries.registries = texts();
+    else if (key.text == "user_namespaces") {
+      if (auto on = value.as_bool()) pool.user_namespaces = *on;
+      else wrong(value, "'" + value.text + "' is neither true nor false");
+    }
+    else if (key.text == "registry_mirrors") read_mirrors(pool.registries, key, value);
+    else if (key.text == "registry_auth") pool.registries.auth_file = value.text;
+    else if (key.text == "image_store") read_image_store(pool.registries, value);
     else if (key.text == "allow_networks") pool.allowed_networks = texts();
     else if (key.text == "kubernetes") pool.kubernetes = read_kubernetes(value, [this](auto& at, auto message, auto hint) { wrong(at, std::move(message), std::move(hint)); });
     else if (key.text == "docker") pool.docker = read_docker(value, [this](auto& at, auto message, auto hint) { wrong(at, std::move(message), std::move(hint)); });
     else wrong(key, "'" + key.text + "' is no key of a pool", suggestion(key.text, pool_keys));
+  }
+
+  void read_mirrors(RegistryOptions& options, const YamlNode& key, const YamlNode& value) {
+    for (auto& [host, mirror] : value.entries) options.mirrors[host->text] = mirror->text;
+    if (!value.is_map()) wrong(key, "'registry_mirrors' is no map", "write {docker.io: \"http://127.0.0.1:5000\"}");
+  }
+
+  void read_image_store(RegistryOptions& options, const YamlNode& value) {
+    auto bytes = read_size(value);
+    if (bytes && *bytes >= 0) options.store_bytes = *bytes;
+    else wrong(value, "'" + value.text + "' is no size", "write 20Gi");
   }
 
   const std::string& file_;

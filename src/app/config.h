@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "adapters/kubernetes/options.h"
+#include "adapters/sandbox/registry_options.h"
 #include "app/docker_config.h"
 #include "base/result.h"
 #include "domain/pipeline/isolation.h"
@@ -26,6 +27,8 @@ struct PoolConfig {
   std::vector<std::string> labels = {};
   std::vector<std::string> image_directories = {};   // where images other than the host's root may lie
   std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
+  RegistryOptions registries = {};                   // how images by name are fetched
+  bool user_namespaces = false;                      // jobs may make some, for rootless builders of images
   Isolation isolation_floor = Isolation::sandbox;    // no job runs under less
   Isolation fork_isolation_floor = Isolation::sandbox;   // nor, under less than this, one of a fork's build
   std::string runsc = {};                            // gVisor's program; empty: looked up in PATH

@@ -19,6 +19,7 @@ Result<std::unique_ptr<EmbeddedServer>> EmbeddedServer::open(Loop loop, ServerCo
   NodeOptions options{.name = alone, .alone = true, .roles = NodeConfig{}.roles, .listen = config.listen};
   options.pools.push_back({.name = alone, .data_dir = adapters->dir->path(), .slots = config.slots,
                            .image_directories = config.image_directories, .allowed_networks = config.allowed_networks,
+                           .registries = std::move(config.registries), .user_namespaces = config.user_namespaces,
                            .isolation_floor = config.isolation_floor, .fork_isolation_floor = config.fork_isolation_floor,
                            .docker = config.docker});
   TRY_ASSIGN(auto node, Node::open(std::move(adapters), std::move(options)));

@@ -9,6 +9,7 @@
 
 #include "app/docker_config.h"
 #include "async/task.h"
+#include "adapters/sandbox/registry_options.h"
 #include "base/result.h"
 #include "cli/cli.h"
 
@@ -22,6 +23,8 @@ struct ServerConfig {
   int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
   std::vector<std::string> image_directories = {};   // where images other than the host's root may lie
   std::vector<std::string> allowed_networks = {};    // private networks jobs may reach
+  RegistryOptions registries = {};                   // how images by name are fetched
+  bool user_namespaces = false;                      // jobs may make some, for rootless builders of images
   Isolation isolation_floor = Isolation::sandbox;
   Isolation fork_isolation_floor = Isolation::sandbox;
   std::optional<DockerConfig> docker = {};           // jobs are containers of this engine

@@ -22,6 +22,13 @@ Result<std::optional<DockerConfig>> docker_of(const UpOptions& options) {
   return docker;
 }
 
+RegistryOptions registries_of(const UpOptions& options) {
+  RegistryOptions out{.registries = options.registries, .mirrors = {}, .auth_file = options.registry_auth};
+  for (auto& mirror : options.registry_mirrors)
+    if (auto equals = mirror.find('='); equals != mirror.npos) out.mirrors[mirror.substr(0, equals)] = mirror.substr(equals + 1);
+  return out;
+}
+
 }  // namespace
 
 int run_up(UpOptions options) {
@@ -33,6 +40,7 @@ int run_up(UpOptions options) {
   }
   boost::asio::io_context loop(1);
   auto opened = EmbeddedServer::open(loop.get_executor(), {options.data_dir, options.listen, options.slots, options.image_directories, options.allowed_networks,
+                                                            registries_of(options), options.user_namespaces,
                                                             options.isolation_floor, options.fork_isolation_floor, *std::move(docker)});
   if (!opened) {
     complain(opened.error());

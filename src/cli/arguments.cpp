@@ -114,6 +114,13 @@ class Grammar final {
         ->capture_default_str();
     sub.add_option("--images", up_.image_directories, "A directory in which `image: oci:PATH` and directory images may lie; may be given again")
         ->type_name("DIR")->check(CLI::ExistingDirectory);
+    sub.add_flag("--user-namespaces", up_.user_namespaces, "Jobs may make user namespaces, as rootless builders of images must; weaker isolation");
+    sub.add_option("--registry", up_.registries, "A registry whose images jobs may name besides public ones; http://HOST:PORT is asked without TLS; may be given again")
+        ->type_name("HOST");
+    sub.add_option("--registry-mirror", up_.registry_mirrors, "Asked first for another's images, like docker.io=http://127.0.0.1:5000; may be given again")
+        ->type_name("HOST=URL");
+    sub.add_option("--registry-auth", up_.registry_auth, "A file of credentials for registries, as `docker login` writes it")
+        ->type_name("FILE")->check(CLI::ExistingFile);
     sub.add_option("--allow-network", up_.allowed_networks, "A private network that jobs may reach, like 10.1.0.0/16; may be given again")
         ->type_name("CIDR");
     sub.add_option_function<std::string>("--docker", [this](const std::string& socket) { up_.docker = socket.empty() ? "unix:///var/run/docker.sock" : socket; },

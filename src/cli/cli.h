@@ -20,6 +20,10 @@ struct UpOptions {
   std::string listen = "127.0.0.1:8080";
   int slots = 0;                           // how many 1-cpu jobs at once; 0: one a core
   std::vector<std::string> image_directories = {};  // where `image: oci:…` and directories may lie; none: only the host's root
+  bool user_namespaces = false;                     // jobs may make some, for rootless builders of images
+  std::vector<std::string> registries = {};         // asked besides those with public names; http://HOST:PORT without TLS
+  std::vector<std::string> registry_mirrors = {};   // "docker.io=http://127.0.0.1:5000"
+  std::string registry_auth = {};                   // credentials for registries, as `docker login` writes them
   std::vector<std::string> allowed_networks = {};   // private networks jobs may reach, "10.1.0.0/16"; none: only the internet
   Isolation isolation_floor = Isolation::sandbox;       // no job runs under less
   Isolation fork_isolation_floor = Isolation::sandbox;  // nor, under less than this, one of a fork's build

@@ -41,6 +41,16 @@ class Reader final {
     return values;
   }
 
+  std::map<std::string, std::string> texts(const char* key) {
+    std::map<std::string, std::string> values;
+    auto* object = find(object_, key);
+    if (!object || !object->is_object()) return wrong(key), values;
+    for (auto& [name, value] : object->get_object())
+      if (value.is_string()) values.emplace(name, value.get_string());
+      else wrong(key);
+    return values;
+  }
+
   void wrong(const char* key) {
     if (wrong_.empty()) wrong_ = key;
   }
@@ -61,6 +71,12 @@ class Reader final {
   std::string wrong_;
 };
 
+json::object object_of(const std::map<std::string, std::string>& texts) {
+  json::object out;
+  for (auto& [key, value] : texts) out.emplace(key, value);
+  return out;
+}
+
 Result<json::value> parse(const char* file, std::string_view text) {
   auto value = parse_json(text);
   if (!value) return fail(Errc::corrupt, std::string(file) + ": " + value.error().message);
@@ -77,7 +93,9 @@ std::string to_json(const RunnerFile& file) {
       {"memory_bytes", spec.memory_bytes}, {"disk_bytes", spec.disk_bytes}, {"pids", spec.pids}, {"network", spec.network},
       {"timeout_us", spec.timeout.count()}, {"cache_dir", file.cache_dir}, {"image_directories", std::move(directories)},
       {"allowed_networks", std::move(networks)}, {"log_files", file.log_files}, {"runsc", file.runsc},
-      {"isolation", spec.isolation}, {"services", services_to_json(spec.services)}};
+      {"isolation", spec.isolation}, {"services", services_to_json(spec.services)},
+      {"registries", json::array(file.registries.registries.begin(), file.registries.registries.end())}, {"registry_mirrors", object_of(file.registries.mirrors)},
+      {"registry_auth", file.registries.auth_file}, {"image_store_bytes", file.registries.store_bytes}, {"user_namespaces", file.user_namespaces}};
   if (auto& place = file.docker)
     out["docker"] = {{"socket", place->socket}, {"pool", place->pool}, {"home", place->home}, {"default_image", place->default_image}, {"network", place->network}, {"runtime", place->runtime}};
   return json::serialize(out);
@@ -109,6 +127,8 @@ Result<RunnerFile> runner_file_from_json(std::string_view text) {
   else spec.services = *std::move(services);
   if (find(value, "docker"))
     file.docker = DockerPlace{in.string("docker.socket"), in.string("docker.pool"), in.string("docker.home"), in.string("docker.default_image"), in.string("docker.network"), in.string("docker.runtime")};
+  file.registries = {in.strings("registries"), in.texts("registry_mirrors"), in.string("registry_auth"), in.integer("image_store_bytes")};
+  file.user_namespaces = in.boolean("user_namespaces");
   return in.result(runner_file_name, std::move(file));
 }
 

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "adapters/sandbox/registry_options.h"
 #include "base/result.h"
 #include "domain/build/reason.h"
 #include "ports/executor.h"
@@ -23,7 +24,7 @@ inline constexpr const char* runner_file_name = "runner.json";
 inline constexpr const char* process_file_name = "process.json";
 inline constexpr const char* ended_file_name = "ended.json";
 inline constexpr const char* runner_log_name = "runner.log";
-inline constexpr std::size_t max_runner_file_bytes = 64 << 10;
+inline constexpr std::size_t max_runner_file_bytes = 256 << 10;
 inline constexpr std::int64_t max_runner_log_bytes = 1 << 20;  // emptied past it, whenever runners are listed
 
 /// Where a job is to be a container.
@@ -45,6 +46,8 @@ struct RunnerFile {
   std::string log_files = {};                 // for SidecarSpec
   std::string runsc = {};                     // for SandboxSpec
   std::optional<DockerPlace> docker = {};     // nothing: a sandbox of this machine
+  RegistryOptions registries = {};            // for SandboxSpec
+  bool user_namespaces = false;               // for SandboxSpec
 };
 
 struct EndedFile {

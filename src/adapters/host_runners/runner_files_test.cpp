@@ -13,7 +13,9 @@ RunnerFile an_example() {
   RunnerFile file;
   file.spec = {.attempt = *AttemptId::parse("0193a2f4-0000-7000-8000-000000000001"), .fence = Fence{7}, .boot_token = "secret", .api_url = "http://127.0.0.1:8080",
                .image = "host", .cpu_milli = 500, .memory_bytes = 1 << 20, .disk_bytes = 1 << 24, .pids = 9, .network = false, .timeout = 90s,
-               .isolation = "gvisor", .services = {{"db", "postgres:16", "", {{"POSTGRES_PASSWORD", "x"}}, "pg_isready"}}};
+               .isolation = "gvisor", .services = {{.name = "db", .image = "postgres:16", .run = "postgres -F", .env = {{"POSTGRES_PASSWORD", "x"}}, .ready = "pg_isready"}}};
+  file.registries = {.registries = {"http://127.0.0.1:5000"}, .mirrors = {{"docker.io", "http://cache:5000"}}, .auth_file = "/etc/mayfly/auth.json", .store_bytes = 5};
+  file.user_namespaces = true;
   file.cache_dir = "/var/lib/mayfly/sandbox";
   file.image_directories = {"/srv/images", "/opt/roots"};
   file.allowed_networks = {"10.1.0.0/16"};

@@ -19,7 +19,11 @@ std::unique_ptr<Executor> make_sandbox_executor(Loop loop, Offload& offload, San
   offload.post([mounts = facts.cgroups] { remove_abandoned_cgroups(mounts, now() - cgroups_abandoned_after); });
   HostRunnersOptions runners{options.data_dir, options.runner_program, facts.loop_devices ? options.spare_disks : 0, options.log_files, {}};
   runners.describe = [options = std::move(options)](RunnerSpec spec) {
-    return RunnerFile{std::move(spec), options.data_dir + "/sandbox", options.image_directories, options.allowed_networks, options.log_files, options.runsc};
+    RunnerFile file{.spec = std::move(spec), .cache_dir = options.data_dir + "/sandbox", .image_directories = options.image_directories,
+                    .allowed_networks = options.allowed_networks, .log_files = options.log_files, .runsc = options.runsc};
+    file.registries = options.registries;
+    file.user_namespaces = options.user_namespaces;
+    return file;
   };
   return make_host_runners(std::move(loop), offload, std::move(runners));
 }

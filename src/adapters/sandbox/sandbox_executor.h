@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "async/offload.h"
+#include "adapters/sandbox/registry_options.h"
 #include "ports/executor.h"
 
 namespace mayfly {
@@ -20,6 +21,8 @@ struct SandboxExecutorOptions {
   std::size_t spare_disks = 4;                 // made ahead, so that a start does not wait for the host's disk
   std::string runsc = {};                      // gVisor's program; empty: jobs may not ask for it
   std::string log_files = {};                  // a folder: runners leave their logs there for another shipper; empty: they ship them
+  RegistryOptions registries = {};             // how images by name are fetched
+  bool user_namespaces = false;                // jobs may make some, for rootless builders of images; weaker
 };
 
 /// Runners as make_host_runners has them. Logs what of isolation this machine cannot give (probe.h). `offload` must outlive it.

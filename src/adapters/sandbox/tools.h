@@ -21,6 +21,7 @@ struct ToolOptions {
   std::vector<std::string> environment = {};    // "KEY=value", the whole of it; empty: ours
   std::stop_token stop = {};
   std::function<Result<void>()> look = {};      // asked every tool_look_interval_ms while it runs; what it returns other than success ends it
+  int descriptor = -1;                          // its descriptor 3
 };
 inline constexpr int tool_look_interval_ms = 200;
 

@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "adapters/sandbox/tools.h"
+#include "runner/sandbox/registry.h"
 
 namespace mayfly {
 namespace {
@@ -99,17 +100,20 @@ Result<void> copy_to(const ImageRef& image, const std::string& layout) {
 Result<ImageRef> resolve_image(const std::string& image, const std::vector<std::string>& allowed) {
   if (image.empty() || image == "host") return ImageRef{};
   if (image.starts_with(oci_prefix)) return resolve_oci(image.substr(oci_prefix.size()), allowed);
-  if (!image.starts_with('/'))
-    return fail(Errc::unsupported, "image: '" + image + "' would come from a registry, which this pool cannot ask", "use `image: host`, oci:/PATH[:TAG] or a directory");
+  if (!image.starts_with('/')) return ImageRef{ImageRef::Kind::registry, image, ""};
   TRY_ASSIGN(auto real, allowed_path(image, allowed));
   std::error_code ec;
   if (!fs::is_directory(real, ec)) return fail(Errc::unsupported, "image: " + image + " is not a directory", "write oci:" + image + " for an OCI archive");
   return ImageRef{ImageRef::Kind::directory, real, ""};
 }
 
-Result<Image> open_image(const ImageRef& image, ImageStore& store) {
+Result<Image> open_image(const ImageRef& image, ImageStore& store, const RegistryOptions& registries, const std::function<void(std::string)>& say) {
   if (image.kind == ImageRef::Kind::host) return Image{};
   if (image.kind == ImageRef::Kind::directory) return Image{.root = image.path};
+  if (image.kind == ImageRef::Kind::registry) {
+    TRY_ASSIGN(auto name, parse_registry_image(image.path));
+    return pull_image(name, {.options = registries, .store = store, .directory = store.directory(), .say = say, .stop = store.stop()});
+  }
   TRY_ASSIGN(auto key, image.kind == ImageRef::Kind::oci_layout ? layout_digest(image) : archive_key(image));
   return store.get(key, [&](const std::string& layout) { return copy_to(image, layout); });
 }

@@ -19,6 +19,7 @@
 #include "adapters/sandbox/tools.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "runner/sandbox/confined.h"
 #include "runner/sandbox/uids.h"
 
 namespace mayfly {
@@ -26,8 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Owns the files of all images, and runs nothing but their unpacking.
-constexpr uid_t image_uid = first_job_uid + job_uid_count;
 constexpr std::chrono::milliseconds lock_interval(100);
 constexpr std::chrono::seconds size_interval(1);
 constexpr const char* owner_attribute = "user.rootlesscontainers";  // umoci writes down who a file belongs to that is not root's
@@ -179,12 +178,9 @@ Result<void> ImageStore::make(const std::string& key, const Fetch& fetch) {
 }
 
 Result<void> ImageStore::unpack(const std::string& partial) {
-  std::vector<std::string> command = {"umoci", "unpack", "--rootless", "--image", "layout:image", "bundle"};
-  if (geteuid() == 0) {
-    give_to(partial, image_uid);
-    auto uid = std::to_string(image_uid);
-    command.insert(command.begin(), {"setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--no-new-privs", "--inh-caps=-all"});
-  }
+  if (find_program("umoci").empty()) return fail(Errc::unsupported, "image: umoci is not installed on the pool's machine", "run scripts/install-deps");
+  if (geteuid() == 0) give_to(partial, image_uid);
+  auto command = confined(partial, false, {"umoci", "unpack", "--rootless", "--image", "layout:image", "bundle"});
   auto next = std::chrono::steady_clock::now() + size_interval;
   auto look = [&]() -> Result<void> {
     if (std::chrono::steady_clock::now() < next) return {};
@@ -195,7 +191,7 @@ Result<void> ImageStore::unpack(const std::string& partial) {
     return checked;
   };
   // Its HOME is where nothing is: it reads no configuration of anybody's.
-  auto unpacked = run_tool(command, {.directory = partial, .environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent"}, .stop = options_.stop, .look = look});
+  auto unpacked = run_tool(command, {.environment = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent"}, .stop = options_.stop, .look = look});
   if (!unpacked) {
     bool full = unpacked.error().message.contains("no space left");
     if (full) return fail(Errc::unavailable, "image: the disk of the pool's machine is full", "make room below " + images_);

@@ -67,6 +67,8 @@ class ImageStore final {
   Result<Image> find(const std::string& key);
   /// How large they are together, as far as they are whole.
   std::int64_t bytes() const;
+  const std::string& directory() const { return images_; }
+  std::stop_token stop() const { return options_.stop; }
 
  private:
   Result<UniqueFd> lock(const std::string& key);

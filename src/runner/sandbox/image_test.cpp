@@ -148,8 +148,8 @@ TEST_F(Image, MustLieWhereTheOperatorAllowsImages) {
   EXPECT_EQ(refusal(with_image(images_ + "/link")).code, Errc::unsupported);
 }
 
-TEST_F(Image, FromARegistryIsForAnotherPool) {
-  for (auto image : {"debian:12", "docker.io/library/gcc:13", "oci:relative/path"}) EXPECT_EQ(refusal(with_image(image)).code, Errc::unsupported) << image;
+TEST_F(Image, ThatIsNoneIsRefused) {
+  EXPECT_EQ(refusal(with_image("oci:relative/path")).code, Errc::unsupported);
   EXPECT_EQ(refusal(with_image(images_ + "/absent")).code, Errc::not_found);
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -159,6 +160,8 @@ class LinuxSandbox final : public Sandbox {
 
 Task<Result<std::unique_ptr<Sandbox>>> launch_sandbox_with(Loop loop, SandboxSpec spec, Defences defences) {
   auto worker = make_thread_offload(1);
+  // What is said on the worker is heard on the loop, before what the worker did is known there.
+  if (spec.say) spec.say = [loop, say = std::move(spec.say)](std::string line) { asio::post(loop, [say, line = std::move(line)] { say(line); }); };
   auto parts = co_await offload(*worker, [&spec, &defences] { return prepare_sandbox(spec, defences); });
   if (!parts) co_return std::unexpected(parts.error());
   // Here and not on the worker: the job dies with the thread that starts it.

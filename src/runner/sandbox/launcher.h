@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/sandbox/registry_options.h"
 #include "async/task.h"
 #include "base/ids.h"
 #include "base/result.h"
@@ -36,6 +37,8 @@ struct SandboxSpec {
   std::vector<ServiceSpec> services = {};   // in the job's own network
   std::string attempt_dir;       // exists, mode 0700, ours alone; whatever the sandbox keeps on the host lives below it
   std::string cache_dir = {};    // unpacked images, disk templates, for all attempts; empty: `sandbox` beside attempt_dir's parent
+  RegistryOptions registries = {};
+  bool user_namespaces = false;  // the job may make some (seccomp.h); its services never
   std::string init_path;         // mayfly-init on the host; static, so it runs in any image
   /// Handed to mayfly-init as they are: `mayfly-init --control-fd C --log-fd L --workspace INSIDE`. The caller keeps its
   /// own copies and closes them; the sandbox leaves none open but init's. The environment init is started with (an image's

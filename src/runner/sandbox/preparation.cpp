@@ -126,8 +126,8 @@ Result<void> describe_engine(const SandboxSpec& spec, const Inside& inside, cons
 
 Result<Image> get_image(const SandboxSpec& spec, const std::string& name) {
   TRY_ASSIGN(auto image, resolve_image(name, spec.image_directories));
-  ImageStore store(cache_directory(spec), {.stop = spec.stop});
-  return open_image(image, store);
+  ImageStore store(cache_directory(spec), {.limit_bytes = spec.registries.store_bytes, .stop = spec.stop});
+  return open_image(image, store, spec.registries, spec.say);
 }
 
 void say_what_does_not_hold(const SandboxSpec& spec, const SandboxParts& parts) {
@@ -205,7 +205,7 @@ Result<SandboxParts> prepare_sandbox(const SandboxSpec& spec, const Defences& de
                                          .hidden = hidden_paths(spec), .owner = parts.owner, .uid_inside = uid_inside(engine), .beside = service_names(spec), .writable = parts.image.config.writable, .privileged = geteuid() == 0}));
   TRY_ASSIGN(parts.cgroup, JobCgroup::create(CgroupMounts::find(), spec.attempt,
                                                engine.gvisor() ? gvisor_limits(spec) : CgroupLimits{spec.memory_bytes, spec.cpu_milli, spec.pids}));
-  TRY_ASSIGN(parts.seccomp, make_seccomp_filter());
+  TRY_ASSIGN(parts.seccomp, make_seccomp_filter(spec.user_namespaces));
   TRY(open_output(parts));
   TRY(describe_process(spec, defences, engine, parts));
   say_what_does_not_hold(spec, parts);

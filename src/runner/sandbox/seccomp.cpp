@@ -10,9 +10,12 @@
 #include <sys/personality.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <string_view>
 
 namespace mayfly {
 namespace {
@@ -76,13 +79,24 @@ class Rules final {
   bool ok_ = true;
 };
 
-void refuse_calls(Rules& rules) {
-  for (const char* name : denied) rules.refuse_named(EPERM, name);
+// What rootless builders of images (buildah with chroot isolation) do in a user namespace of their own.
+constexpr std::string_view for_user_namespaces[] = {"mount", "umount", "umount2", "pivot_root", "chroot", "unshare", "sethostname"};
+
+void refuse_calls(Rules& rules, bool user_namespaces) {
+  for (const char* name : denied)
+    if (!user_namespaces || std::ranges::find(for_user_namespaces, std::string_view(name)) == std::end(for_user_namespaces)) rules.refuse_named(EPERM, name);
+  // Nobody here has groups, and nobody can be given any: builders that clear them before each command would end at that.
+  if (user_namespaces) rules.refuse(0, SCMP_SYS(setgroups));
   for (const char* name : absent) rules.refuse_named(ENOSYS, name);
 }
 
-void refuse_arguments(Rules& rules) {
-  for (auto flag : namespace_flags) rules.refuse(EPERM, SCMP_SYS(clone), masked(0, flag, flag));
+void refuse_arguments(Rules& rules, bool user_namespaces) {
+  for (auto flag : namespace_flags) {
+    bool builders_need_it = flag == CLONE_NEWUSER || flag == CLONE_NEWNS || flag == CLONE_NEWPID || flag == CLONE_NEWIPC || flag == CLONE_NEWUTS;
+    if (user_namespaces && builders_need_it) continue;
+    rules.refuse(EPERM, SCMP_SYS(clone), masked(0, flag, flag));
+    if (user_namespaces) rules.refuse(EPERM, SCMP_SYS(unshare), masked(0, flag, flag));
+  }
   // Keystrokes into a terminal somebody else reads. The kernel looks at 32 bits only, so must we.
   for (std::uint64_t request : {std::uint64_t(TIOCSTI), tioclinux}) rules.refuse(EPERM, SCMP_SYS(ioctl), masked(1, 0xffffffff, request));
 }
@@ -116,12 +130,12 @@ bool write_newest_check(int fd) {
 
 }  // namespace
 
-Result<UniqueFd> make_seccomp_filter() {
+Result<UniqueFd> make_seccomp_filter(bool user_namespaces) {
   Context context(seccomp_init(SCMP_ACT_ALLOW));
   if (!context) return fail(Errc::internal, "sandbox: libseccomp cannot start a filter");
   Rules rules(context.get());
-  refuse_calls(rules);
-  refuse_arguments(rules);
+  refuse_calls(rules, user_namespaces);
+  refuse_arguments(rules, user_namespaces);
   refuse_sockets(rules);
   refuse_personalities(rules);
   if (!rules.ok()) return fail(Errc::internal, "sandbox: libseccomp refused a rule of the filter");

@@ -7,7 +7,9 @@
 
 namespace mayfly {
 
+/// `user_namespaces`: the job may make user, mount, pid, ipc and uts namespaces, and mount and chroot in them. That opens more of the
+/// kernel to it than any other job reaches (no network namespace, so no netfilter).
 /// The filter as BPF in a memory file, read from its start: for bubblewrap's --seccomp. Errc::internal if libseccomp fails.
-Result<UniqueFd> make_seccomp_filter();
+Result<UniqueFd> make_seccomp_filter(bool user_namespaces = false);
 
 }  // namespace mayfly

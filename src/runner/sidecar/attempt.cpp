@@ -43,6 +43,15 @@ FinishReport infrastructure(Reason reason, std::string detail) {
   return report;
 }
 
+/// What this pool does not do, or an image that is not there, is no different at the next try.
+FinishReport not_launched(const Error& error) {
+  bool final = error.code == Errc::unsupported || error.code == Errc::not_found || error.code == Errc::forbidden || error.code == Errc::invalid || error.code == Errc::too_large;
+  auto report = infrastructure(final || error.message.starts_with("image: ") ? Reason::image_pull : Reason::runner_lost,
+                               "the job's sandbox could not be started: " + error.message + (error.hint.empty() ? "" : " (" + error.hint + ")"));
+  if (final) report.outcome = Outcome::failure;
+  return report;
+}
+
 }  // namespace
 
 Attempt::Attempt(AttemptParts parts, StartAnswer answer)
@@ -115,12 +124,8 @@ FinishReport Attempt::stopped_early() const {
 Task<std::optional<FinishReport>> Attempt::prepare() {
   while (!p_.sandbox) co_await p_.launched.wait(p_.clock);
   if (!*p_.sandbox) {
-    auto& error = p_.sandbox->error();
-    auto reason = error.code == Errc::not_found || error.code == Errc::unsupported ? Reason::image_pull : Reason::runner_lost;
-    auto report = infrastructure(reason, "the job's sandbox could not be started: " + error.message);
-    // What this pool does not do, it does not do at the next try either.
-    if (error.code == Errc::unsupported) report.outcome = Outcome::failure;
-    co_return report;
+    if (cancel_) co_return stopped_early();
+    co_return not_launched(p_.sandbox->error());
   }
   if (cancel_) co_return stopped_early();
   workspace_ = std::make_unique<Workspace>(p_.api, p_.offload, sandbox()->paths(), p_.spec.sandbox.attempt_dir, job_);

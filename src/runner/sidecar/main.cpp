@@ -44,7 +44,7 @@ SidecarSpec spec_of(RunnerFile file, const std::string& directory, std::string b
   spec.sandbox = {.attempt = runner.attempt, .fence = runner.fence, .image = runner.image, .image_directories = std::move(file.image_directories), .network = runner.network,
                   .allowed_networks = std::move(file.allowed_networks), .cpu_milli = runner.cpu_milli, .memory_bytes = runner.memory_bytes, .disk_bytes = runner.disk_bytes, .pids = runner.pids,
                   .isolation = runner.isolation, .runsc = std::move(file.runsc), .services = runner.services,
-                  .attempt_dir = directory, .cache_dir = std::move(file.cache_dir), .init_path = beside_this_program("mayfly-init")};
+                  .attempt_dir = directory, .cache_dir = std::move(file.cache_dir), .registries = std::move(file.registries), .user_namespaces = file.user_namespaces, .init_path = beside_this_program("mayfly-init")};
   runner.boot_token = std::move(boot_token);
   spec.runner = std::move(runner);
   spec.runner_id = std::move(runner_id);
