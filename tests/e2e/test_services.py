@@ -15,24 +15,24 @@ from world import Forge, Repository, Server
 
 
 class ServiceStories(unittest.TestCase):
-    arguments = []
+    options = []
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(slots=4, arguments=cls.arguments).start() if cls.arguments else Server(slots=4).start()
+        cls.server = Server(slots=4, options=cls.options).start()
         cls.forge = Forge(cls.server)
 
     @classmethod
     def tearDownClass(cls):
         cls.server.close()
 
-    def build(self, pipeline):
-        repo = Repository(self.server.root, "s-" + uuid.uuid4().hex[:8], {".ci.yaml": pipeline})
+    def build(self, pipeline, files=None):
+        repo = Repository(self.server.root, "s-" + uuid.uuid4().hex[:8], {".ci.yaml": pipeline, **(files or {})})
         self.server.add_project(repo)
         return self.server.finished(self.forge.push(repo))
 
     def log(self, build, name):
-        return self.server.log(next(j for j in build["jobs"] if j["name"] == name))
+        return self.server.job_log(self.job(build, name)["id"]).decode()
 
     def job(self, build, name):
         return next(j for j in build["jobs"] if j["name"] == name)
@@ -41,6 +41,16 @@ class ServiceStories(unittest.TestCase):
 def missing(*programs):
     absent = [p for p in programs if not shutil.which(p)]
     return f"needs {', '.join(absent)}: run scripts/install-deps" if absent else ""
+
+
+def wait_for_registry(where):
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"http://{where}/v2/", timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("docker-registry does not answer")
 
 
 class OfTheHost(ServiceStories):
@@ -105,7 +115,7 @@ class FromARegistry(ServiceStories):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             cls.registry = f"127.0.0.1:{probe.getsockname()[1]}"
-        cls.arguments = ["--registry", f"http://{cls.registry}", "--registry-mirror", f"docker.io=http://{cls.registry}"]
+        cls.options = ["--registry", f"http://{cls.registry}", "--registry-mirror", f"docker.io=http://{cls.registry}"]
         cls.start_registry()
         cls.push_image()
         super().setUpClass()
@@ -122,13 +132,7 @@ class FromARegistry(ServiceStories):
         root = pathlib.Path(cls.folder.name)
         (root / "config.yml").write_text(f'version: 0.1\nlog: {{accesslog: {{disabled: true}}, level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: "{cls.registry}"}}\n')
         cls.process = subprocess.Popen(["docker-registry", "serve", root / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://{cls.registry}/v2/", timeout=2).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise AssertionError("docker-registry does not answer")
+        wait_for_registry(cls.registry)
 
     @classmethod
     def push_image(cls):
@@ -171,6 +175,67 @@ jobs:
         self.assertEqual((build["status"], job["reason"]), ("failed", "image_pull"))
         self.assertEqual(len(job["attempts"]), 1)
         self.assertIn(f"there is no {self.registry}/absent:1", job["detail"])
+
+
+BUILDS = missing("buildah", "docker-registry", "busybox", "ip", "slirp4netns") or ("" if os.geteuid() == 0 else "needs root, to make the namespace a registry is in")
+
+
+@unittest.skipIf(BUILDS, BUILDS)
+class ImageBuilds(ServiceStories):
+    """A registry in a network of its own, since no job reaches this machine's loopback."""
+
+    @classmethod
+    def setUpClass(cls):
+        number = os.getpid() % 200 + 20
+        cls.namespace, cls.link, network = f"mfb{os.getpid()}", f"mfb{os.getpid() % 100000}", f"10.213.{number}"
+        cls.registry = f"{network}.2:5000"
+        cls.folder = tempfile.TemporaryDirectory(prefix="mayfly-registry-")
+        cls.process = None
+        cls.addClassCleanup(cls.clean_up)
+        for command in (f"netns add {cls.namespace}", f"link add {cls.link} type veth peer name eth0 netns {cls.namespace}", f"addr add {network}.1/24 dev {cls.link}", f"link set {cls.link} up",
+                        f"-n {cls.namespace} addr add {network}.2/24 dev eth0", f"-n {cls.namespace} link set eth0 up", f"-n {cls.namespace} link set lo up"):
+            subprocess.run(["ip", *command.split()], check=True)
+        root = pathlib.Path(cls.folder.name)
+        (root / "config.yml").write_text(f'version: 0.1\nlog: {{accesslog: {{disabled: true}}, level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: "{cls.registry}"}}\n')
+        cls.process = subprocess.Popen(["ip", "netns", "exec", cls.namespace, "docker-registry", "serve", root / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_registry(cls.registry)
+        cls.options = ["--user-namespaces", "--allow-network", f"{network}.0/24"]
+        super().setUpClass()
+
+    @classmethod
+    def clean_up(cls):
+        if cls.process:
+            cls.process.kill()
+            cls.process.wait()
+        subprocess.run(["ip", "link", "del", cls.link], stderr=subprocess.DEVNULL)
+        subprocess.run(["ip", "netns", "del", cls.namespace], stderr=subprocess.DEVNULL)
+        cls.folder.cleanup()
+
+    PIPELINE = """
+jobs:
+  image:
+    resources: {memory: 1Gi, disk: 2Gi}
+    run: |
+      cp /bin/busybox .
+      sh build-image --insecure --push REGISTRY/team/app:TAG --cache REGISTRY/team/app/cache .
+"""
+    DOCKERFILE = 'FROM scratch\nCOPY busybox /bin/sh\nRUN ["/bin/sh", "-c", "echo this is slow && echo made > /made"]\nCOPY app /app\nCMD ["/bin/sh"]\n'
+
+    def build_image(self, tag, app):
+        script = (pathlib.Path(__file__).parents[2] / "examples/build-image/build-image").read_text()
+        build = self.build(self.PIPELINE.replace("REGISTRY", self.registry).replace("TAG", tag), {"Dockerfile": self.DOCKERFILE, "app": app, "build-image": script})
+        log = self.log(build, "image")
+        self.assertEqual(build["status"], "succeeded", log)
+        return log
+
+    def test_a_dockerfile_is_built_and_pushed_and_its_layers_are_found_again(self):
+        first = self.build_image("1", "one")
+        self.assertIn("this is slow\n", first.replace("\r", ""))
+        manifest = urllib.request.urlopen(urllib.request.Request(f"http://{self.registry}/v2/team/app/manifests/1", headers={"Accept": "application/vnd.oci.image.manifest.v1+json"}), timeout=10)
+        self.assertEqual(manifest.status, 200)
+        second = self.build_image("2", "two")
+        self.assertIn("Cache pulled from remote", second)
+        self.assertNotIn("\nthis is slow\n", second)
 
 
 if __name__ == "__main__":
