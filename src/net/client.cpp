@@ -8,6 +8,7 @@
 #include "net/parser.h"
 #include "net/receive_buffer.h"
 #include "net/stream.h"
+#include "net/websocket_session.h"
 
 namespace mayfly::http {
 namespace {
@@ -376,6 +377,15 @@ Task<Result<Upgraded>> Client::upgrade(ClientRequest request, std::string protoc
     CO_TRY_ASSIGN(out.answer, co_await exchange.collect(limit, request.url));
   }
   co_return out;
+}
+
+Task<Result<void>> Client::websocket(ClientRequest request, WebSocketUse use, WebSocketOptions options) {
+  auto impl = impl_;
+  CO_TRY_ASSIGN(auto url, parse_url(request.url));
+  CO_TRY(head_of(request, url));  // says what cannot be sent
+  CO_TRY_ASSIGN(auto stream, co_await impl->connect(url, request.deadline));
+  stream->set_deadline(request.deadline);
+  co_return co_await use_websocket(impl->loop, std::move(stream), std::move(url), std::move(request.headers), options, std::move(use));
 }
 
 std::size_t Client::idle_connections() const { return impl_->pool->size(); }

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "net/http.h"
+#include "net/websocket.h"
 
 namespace mayfly::http {
 
@@ -107,6 +108,10 @@ class Client final {
   /// Asks the server to speak `protocol` from here on ("websocket", Docker's "tcp"), on a connection of its own. The deadline
   /// ends with the answer.
   Task<Result<Upgraded>> upgrade(ClientRequest request, std::string protocol);
+
+  /// A GET for a WebSocket, on a connection of its own: runs `use` on it, and returns when it has ended. The request's deadline is
+  /// for connect and handshake. Errors as send(); a server that will not says why.
+  Task<Result<void>> websocket(ClientRequest request, WebSocketUse use, WebSocketOptions options = {});
 
   std::size_t idle_connections() const;
 

@@ -6,6 +6,7 @@
 
 #include "async/scope.h"
 #include "base/log.h"
+#include "net/websocket_session.h"
 
 namespace mayfly::http {
 namespace {
@@ -290,6 +291,13 @@ Task<bool> Connection::serve_request() {
   Body body(*this, match->info(), awaits_continue);
   auto response = co_await call_handler(*match, *std::move(request), body);
   reply.keep_alive = body.finish() && reply.keep_alive && !server_.draining;
+  if (auto* socket = std::get_if<std::shared_ptr<const Upgrade>>(&response.body)) {
+    if (reply.keep_alive && reply.http11) {
+      co_await upgrade(std::move(*socket));
+      co_return false;
+    }
+    response = problem(server_.draining ? 503 : 400, "No WebSocket", "The connection cannot become a WebSocket now.", "Try again.", "unavailable");
+  }
   if (!co_await send(std::move(response), reply)) co_return false;
   if (!reply.keep_alive) co_await linger();
   co_return reply.keep_alive;
@@ -330,6 +338,14 @@ Task<bool> Connection::send(Response response, Reply reply) {
   if (text) co_return co_await send_text(std::move(head), *text);
   bool sent = co_await send_stream(std::move(head), *stream, chunked);
   co_return sent && !until_close;
+}
+
+Task<void> Connection::upgrade(std::shared_ptr<const Upgrade> upgrade) {
+  std::string early(buffer_.pending());
+  buffer_.consume(early.size());
+  buffer_.release();
+  expect_nothing();  // a WebSocket keeps time itself
+  co_await serve_websocket(server_.loop, stream_, std::move(early), std::move(upgrade), endless_);
 }
 
 Task<bool> Connection::send_text(std::string head, std::string_view body) {

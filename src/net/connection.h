@@ -62,6 +62,7 @@ class Connection final {
   Task<bool> serve_request();
   Task<Response> call_handler(const Match& match, Request request, Body& body);
   Task<bool> send(Response response, Reply reply);
+  Task<void> upgrade(std::shared_ptr<const Upgrade> upgrade);
   Task<bool> send_text(std::string head, std::string_view body);
   Task<bool> send_stream(std::string head, const StreamBody& body, bool chunked);
   Task<void> run_body(const StreamBody& body, Writer& writer, bool& completed);
@@ -73,13 +74,13 @@ class Connection final {
   void expect_nothing() { deadline_ = Clock::time_point::max(); }
 
   const ServerState& server_;
-  std::unique_ptr<Stream> stream_;
+  std::shared_ptr<Stream> stream_;
   MessageParser parser_;
   ReceiveBuffer buffer_;
   Clock::time_point deadline_;
   bool idle_ = false;
   bool gave_up_ = false;
-  Scope* endless_ = nullptr;     // what runs an endless body
+  Scope* endless_ = nullptr;     // what runs an endless body, or uses a WebSocket
 };
 
 }  // namespace mayfly::http

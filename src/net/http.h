@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -118,11 +119,13 @@ struct StreamBody {
   bool endless = false;
 };
 
+struct Upgrade;  // websocket.h
+
 /// Framing headers (Content-Length, Transfer-Encoding, Connection, Date) are the server's.
 struct Response {
   int status = 200;
   Headers headers = {};
-  std::variant<std::string, StreamBody> body = {};
+  std::variant<std::string, StreamBody, std::shared_ptr<const Upgrade>> body = {};
 };
 
 std::string_view reason_phrase(int status);
