@@ -131,6 +131,14 @@ json::value form(const StepState& s) {
   return out;
 }
 
+Result<Time> instant(const json::value& v, std::string path) {
+  auto* text = v.if_string();
+  if (!text) return wrong(path, "a time");
+  auto parsed = parse_rfc3339(*text);
+  if (!parsed) return wrong(path, "a time (RFC 3339)");
+  return parsed;
+}
+
 Result<StepState> step_state(const json::value& v, std::string path) {
   StepState s;
   Reader read(v, std::move(path));
@@ -144,15 +152,8 @@ Result<StepState> step_state(const json::value& v, std::string path) {
   if (exit_code && (*exit_code < std::numeric_limits<int>::min() || *exit_code > std::numeric_limits<int>::max()))
     read.set_wrong("exit_code", "a process's exit code");
   if (exit_code) s.exit_code = static_cast<int>(*exit_code);
-  auto time = [](const json::value& t, const std::string& at) -> Result<Time> {
-    auto* text = t.if_string();
-    if (!text) return wrong(at, "a time");
-    auto parsed = parse_rfc3339(*text);
-    if (!parsed) return wrong(at, "a time (RFC 3339)");
-    return parsed;
-  };
-  read.optional("start_time", s.start_time, time);
-  read.optional("end_time", s.end_time, time);
+  read.optional("start_time", s.start_time, instant);
+  read.optional("end_time", s.end_time, instant);
   read.optional("log_start", s.log_start);
   read.optional("log_end", s.log_end);
   if (s.log_start < 0 || s.log_end < s.log_start) read.set_wrong("log_end", "at or after log_start");

@@ -81,6 +81,9 @@ class Reader final {
 json::object strings(const std::map<std::string, std::string>&);
 json::array strings(const std::vector<std::string>&);
 
+/// An RFC 3339 text.
+Result<Time> instant(const json::value&, std::string path);
+
 json::value form(const StepState&);
 Result<StepState> step_state(const json::value&, std::string path);
 

@@ -241,7 +241,7 @@ Result<HeartbeatRequest> heartbeat_request_from_json(std::string_view text) {
 }
 
 std::string to_json(const HeartbeatAnswer& a) {
-  return json::serialize(json::object{{"cancel", a.cancel}, {"grace_ms", a.grace_ms}, {"durable", a.durable}});
+  return json::serialize(json::object{{"cancel", a.cancel}, {"grace_ms", a.grace_ms}, {"durable", a.durable}, {"shells", forms::strings(a.shells)}, {"release", a.release}});
 }
 
 Result<HeartbeatAnswer> heartbeat_answer_from_json(std::string_view text) {
@@ -251,6 +251,8 @@ Result<HeartbeatAnswer> heartbeat_answer_from_json(std::string_view text) {
   read.required("cancel", a.cancel);
   read.optional("grace_ms", a.grace_ms);
   read.optional("durable", a.durable);
+  read.optional("shells", a.shells);
+  read.optional("release", a.release);
   if (a.grace_ms < 0) read.set_wrong("grace_ms", "0 or more");
   if (a.durable < 0) read.set_wrong("durable", "0 or more");
   return read.done(a);
@@ -316,6 +318,7 @@ Result<UploadCommit> upload_commit_from_json(std::string_view text) {
 std::string to_json(const StepsReport& r) {
   json::object out{{"steps", form(r.steps)}};
   if (r.first_byte_at) out["first_byte_us"] = to_micros(*r.first_byte_at);
+  if (r.held_until) out["held_until"] = to_rfc3339(*r.held_until);
   return json::serialize(out);
 }
 
@@ -325,6 +328,7 @@ Result<StepsReport> steps_report_from_json(std::string_view text) {
   Reader read(v, "");
   read_steps(read, r.steps);
   read_instant(read, "first_byte_us", r.first_byte_at);
+  read.optional("held_until", r.held_until, forms::instant);
   return read.done(std::move(r));
 }
 

@@ -99,6 +99,8 @@ struct HeartbeatAnswer {
   bool cancel = false;
   std::int64_t grace_ms = 0;     // between SIGTERM and SIGKILL
   std::int64_t durable = 0;      // log bytes the server will never ask for again
+  std::vector<std::string> shells = {};   // wanted, and not here yet (shell.h)
+  bool release = false;          // a hold is to end
 };
 
 struct LogsAnswer {
@@ -148,6 +150,7 @@ struct StepState {
 struct StepsReport {
   std::vector<StepState> steps = {};
   std::optional<Time> first_byte_at = {};   // when the server had the first byte of the log, as far as the runner knows
+  std::optional<Time> held_until = {};   // a step failed, and the job waits for people that long
 };
 
 struct TestFailure {

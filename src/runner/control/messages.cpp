@@ -2,10 +2,12 @@
 
 #include "domain/names.h"
 #include "domain/runner/json_forms.h"
+#include "runner/control/shell_forms.h"
 
 namespace mayfly {
 namespace {
 
+using forms::form;
 using forms::Reader;
 
 constexpr Name<JobSoFar> so_far_names[] = {
@@ -32,7 +34,8 @@ json::value form(const InitJob& j) {
                                            {"term_grace_us", us(j.term_grace)},
                                            {"finally_limit_us", us(j.finally_limit)},
                                            {"log_limit", j.log_limit},
-                                           {"log_begin", j.log_begin}}}};
+                                           {"log_begin", j.log_begin},
+                                           {"hold_us", us(j.hold)}}}};
 }
 
 json::value form(const CancelJob& c) {
@@ -115,6 +118,7 @@ Result<ToInit> init_job(const json::value& v) {
   read_count(read, "log_limit", j.log_limit);
   read.optional("log_begin", j.log_begin);
   if (j.log_begin < 0) read.set_wrong("log_begin", "0 or more");
+  read_duration(read, "hold_us", j.hold);
   return read.done(ToInit(std::move(j)));
 }
 
@@ -181,8 +185,21 @@ struct Kind {
   Result<Message> (*read)(const json::value&);
 };
 
-constexpr Kind<ToInit> to_init_kinds[] = {{"job", init_job}, {"cancel", cancel_job}, {"condition", condition_answer}};
-constexpr Kind<FromInit> from_init_kinds[] = {{"ask", ask_condition}, {"step", step_change}, {"done", init_done}};
+/// A reader of one of the messages, as a reader of any.
+template <class Message, auto Read>
+Result<Message> as(const json::value& v) {
+  TRY_ASSIGN(auto one, Read(v));
+  return Message(std::move(one));
+}
+
+constexpr Kind<ToInit> to_init_kinds[] = {
+    {"job", init_job}, {"cancel", cancel_job}, {"condition", condition_answer},
+    {"open_shell", as<ToInit, forms::open_shell>}, {"shell_input", as<ToInit, forms::shell_input>}, {"resize_shell", as<ToInit, forms::shell_resize>},
+    {"close_shell", as<ToInit, forms::close_shell>}, {"shell_taken", as<ToInit, forms::shell_taken>}, {"release", as<ToInit, forms::release_hold>}};
+constexpr Kind<FromInit> from_init_kinds[] = {
+    {"ask", ask_condition}, {"step", step_change}, {"done", init_done},
+    {"shell_output", as<FromInit, forms::shell_output>}, {"shell_taken", as<FromInit, forms::shell_taken>},
+    {"shell_ended", as<FromInit, forms::shell_ended>}, {"hold", as<FromInit, forms::hold_change>}};
 
 template <class Message, std::size_t N>
 Result<Message> read_line(const Kind<Message> (&kinds)[N], std::string_view line) {
@@ -196,7 +213,7 @@ Result<Message> read_line(const Kind<Message> (&kinds)[N], std::string_view line
 
 template <class Message>
 std::string line_of(const Message& message) {
-  return json::serialize(std::visit([](auto& m) { return form(m); }, message)) + "\n";
+  return json::serialize(std::visit([](auto& m) { return json::value(form(m)); }, message)) + "\n";
 }
 
 }  // namespace

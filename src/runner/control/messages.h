@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "domain/build/reason.h"
 #include "domain/runner/protocol.h"
+#include "runner/control/shell_messages.h"
 
 namespace mayfly {
 
@@ -40,6 +41,7 @@ struct InitJob {
   Duration finally_limit = std::chrono::seconds(30);   // for all steps that run after a cancel or the job's timeout
   std::int64_t log_limit = max_log_bytes;
   std::int64_t log_begin = 0;              // the log's length so far: what the sidecar said before
+  Duration hold{};                                     // a step that fails makes the job wait so long for people; 0: none does
   bool operator==(const InitJob&) const = default;
 };
 
@@ -89,8 +91,8 @@ struct InitDone {
   bool operator==(const InitDone&) const = default;
 };
 
-using ToInit = std::variant<InitJob, CancelJob, ConditionAnswer>;
-using FromInit = std::variant<AskCondition, StepChange, InitDone>;
+using ToInit = std::variant<InitJob, CancelJob, ConditionAnswer, OpenShell, ShellInput, ShellResize, CloseShell, ShellTaken, ReleaseHold>;
+using FromInit = std::variant<AskCondition, StepChange, InitDone, ShellOutput, ShellTaken, ShellEnded, HoldChange>;
 
 /// One line, with its '\n'.
 std::string to_line(const ToInit&);

@@ -17,7 +17,14 @@ InitJob some_job() {
   job.term_grace = 1s;
   job.finally_limit = 2s;
   job.log_limit = 12345;
+  job.hold = 15min;
   return job;
+}
+
+std::string every_byte() {
+  std::string out;
+  for (int b = 0; b < 256; ++b) out += static_cast<char>(b);
+  return out;
 }
 
 StepState some_state() {
@@ -27,7 +34,11 @@ StepState some_state() {
 
 TEST(ControlMessages, ToInitComeBackAsTheyWere) {
   for (ToInit message : {ToInit(some_job()), ToInit(InitJob{}), ToInit(CancelJob{.grace = 3s, .outcome = Outcome::timeout}), ToInit(CancelJob{.grace = 1s, .finally_limit = 2s}),
-                         ToInit(ConditionAnswer{.step = 1, .run = true, .error = "no"})}) {
+                         ToInit(ConditionAnswer{.step = 1, .run = true, .error = "no"}),
+                         ToInit(OpenShell{.shell = 3, .who = "ada", .wish = {.tty = false, .size = {1, 2}, .term = "vt100", .command = {"ls", "-l"}}}),
+                         ToInit(ShellInput{.shell = 3, .bytes = every_byte()}), ToInit(ShellInput{.shell = 3, .end = true}),
+                         ToInit(ShellResize{.shell = 3, .size = {200, 50}}), ToInit(CloseShell{.shell = 3}), ToInit(ShellTaken{.shell = 3, .bytes = 5}),
+                         ToInit(ReleaseHold{})}) {
     auto line = to_line(message);
     EXPECT_EQ(line.find('\n'), line.size() - 1) << "one line";
     auto back = to_init_from(line);
@@ -40,6 +51,9 @@ TEST(ControlMessages, FromInitComeBackAsTheyWere) {
   for (FromInit message :
        {FromInit(AskCondition{.step = 2, .so_far = JobSoFar::failure, .env = {{"A", "b"}}, .outputs = {{"o", "p"}}}),
         FromInit(StepChange{.step = 0, .state = some_state()}),
+        FromInit(ShellOutput{.shell = 1, .stream = ShellStream::err, .bytes = every_byte()}), FromInit(ShellTaken{.shell = 1, .bytes = 7}),
+        FromInit(ShellEnded{.shell = 1, .exit_code = 130}), FromInit(ShellEnded{.shell = 1, .detail = "gone"}),
+        FromInit(HoldChange{.until = from_micros(1'700'000'000'000'001)}), FromInit(HoldChange{}),
         FromInit(InitDone{.outcome = Outcome::failure, .detail = "no", .exit_code = 2, .killed = true, .out_of_memory = true, .outputs = {{"V", "1\n2"}},
                           .log_bytes = 7, .dropped_bytes = 8})}) {
     auto back = from_init_from(to_line(message));
@@ -68,6 +82,11 @@ TEST(ControlMessages, FromAHostileInitAreRefusedByField) {
   EXPECT_EQ(said(R"({"step":{"index":0,"state":{"name":"x","status":"failed","start_time":"noon"}}})"),
             "'step.state.start_time' must be a time (RFC 3339)");
   EXPECT_EQ(said(R"({"ask":{"step":0}})"), "'ask.so_far' must be there");
+  EXPECT_EQ(said(R"({"shell_output":{"shell":0,"stream":0,"bytes":""}})"), "'shell_output.stream' must be 1 or 2");
+  EXPECT_EQ(said("{\"shell_output\":{\"shell\":0,\"stream\":1,\"bytes\":\"\u20ac\"}}"), "'shell_output.bytes' must be characters up to U+00FF");
+  EXPECT_EQ(said("{\"shell_output\":{\"shell\":0,\"stream\":1,\"bytes\":\"" + std::string(max_shell_piece_bytes + 1, 'x') + "\"}}"),
+            "'shell_output.bytes' must be at most 16384");
+  EXPECT_EQ(said(R"({"shell_ended":{"shell":0,"exit_code":-1}})"), "'shell_ended.exit_code' must be 0 to 255");
 }
 
 TEST(ControlMessages, HaveALimit) {
