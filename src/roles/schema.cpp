@@ -329,11 +329,15 @@ alter table jobs add column born_at bigint;
 alter table jobs add column first_byte_at bigint;
 )sql";
 
+// Jobs that wait for people after a step has failed.
+constexpr std::string_view holds = "alter table jobs add column held_until bigint;";
+
 }  // namespace
 
 const std::vector<Migration>& schema() {
   static const std::vector<Migration> steps = {{1, "first", first}, {2, "apart", apart}, {3, "history by time", history_by_time}, {4, "objects", objects},
-                                               {5, "isolation", isolation}, {6, "pod identities", pod_identities}, {7, "pools seen", pools_seen}};
+                                               {5, "isolation", isolation}, {6, "pod identities", pod_identities}, {7, "pools seen", pools_seen},
+                                               {8, "holds", holds}};
   return steps;
 }
 

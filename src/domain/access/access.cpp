@@ -20,6 +20,7 @@ constexpr Right rights[] = {
     {Action::change_project, Role::maintainer},
     {Action::write_secret, Role::maintainer},
     {Action::create_token, Role::owner},
+    {Action::open_shell, Role::owner},
     {Action::ship_logs, Role::owner},
     {Action::manage_pools, Role::owner},
 };

@@ -20,6 +20,7 @@ enum class Action {
   create_token,
   ship_logs,          // of any attempt
   manage_pools,       // drain and resume them
+  open_shell,         // into a running job, and hold one that fails
 };
 
 bool may(Role role, Action action);

@@ -65,6 +65,7 @@ class Change {
     assert(to && "the caller checked that the move is possible");
     job(i).status = *to;
     if (is_terminal(*to)) job(i).end_time = now_;
+    job(i).held_until.reset();
     touch(i);
   }
 
@@ -80,6 +81,7 @@ class Change {
   }
 
   void stop(std::size_t i) { effects_.stops.push_back({job(i).attempt_id, job(i).pool}); }
+  void note(std::size_t i, ShellNote note) { effects_.shells.emplace_back(i, std::move(note)); }
   void mark_steps_only() { effects_.steps_only = true; }
   void first_byte(std::size_t i, std::optional<Time> at) {
     auto& j = job(i);
@@ -285,9 +287,13 @@ Done on(Change& change, std::size_t i, const ReportSteps& e) {
   TRY(check_fence(job, e.fence));
   if (job.status != JobStatus::running)
     return fail(Errc::fenced, "job '" + job.spec->name + "' is " + std::string(to_string(job.status)), "stop: the attempt has ended");
-  if (job.steps == e.steps) return {};
+  // A job is held once; who released it is not overruled by a report that was under way.
+  auto held_until = e.held_until && job.held_until ? job.held_until : e.held_until;
+  if (job.steps == e.steps && job.held_until == held_until) return {};
   change.first_byte(i, e.first_byte_at);
   job.steps = e.steps;
+  if (job.held_until != held_until) job.detail = held_until ? "held for a shell until " + to_rfc3339(std::chrono::floor<std::chrono::seconds>(*held_until)) : "";
+  job.held_until = held_until;
   change.touch(i);
   change.mark_steps_only();
   return {};
@@ -368,6 +374,24 @@ Done on(Change& change, std::size_t i, const Lose& e) {
 
 Done on(Change& change, std::size_t i, const CancelJob& e) {
   cancel_job(change, i, e.reason, e.detail);
+  return {};
+}
+
+Done on(Change& change, std::size_t i, const ReleaseJob& e) {
+  auto& job = change.job(i);
+  if (!job.held_until)
+    return fail(Errc::conflict, "job '" + job.spec->name + "' is " + std::string(to_string(job.status)) + " and not held", "only a job that was asked to hold, and failed, is");
+  if (*job.held_until <= change.now()) return {};
+  job.held_until = change.now();
+  job.detail = "released by " + e.who;
+  change.touch(i);
+  return {};
+}
+
+Done on(Change& change, std::size_t i, const NoteShell& e) {
+  auto& job = change.job(i);
+  if (e.note.opened && job.status != JobStatus::running) return not_possible(job, "looked into");
+  change.note(i, e.note);
   return {};
 }
 

@@ -59,6 +59,7 @@ struct JobState {
   std::optional<Time> queued_at, assigned_at, start_time, end_time;
   std::optional<Time> born_at;        // its runner began to be, between assigned_at and start_time
   std::optional<Time> first_byte_at;  // of its log, after start_time
+  std::optional<Time> held_until;     // of a running job: a step failed, and people may look that long
   std::optional<int> exit_code;
   std::map<std::string, std::string> outputs;
   std::vector<StepState> steps;
@@ -85,13 +86,28 @@ struct BuildState {
 // What can happen. Events of an attempt carry its fence; a stale one is refused with Errc::fenced.
 struct Assign { JobId job; std::string pool; AttemptId attempt; };
 struct Start { JobId job; Fence fence; std::string runner_id; std::optional<Isolation> isolation = {}; std::optional<Time> born_at = {}; };
-struct ReportSteps { JobId job; Fence fence; std::vector<StepState> steps; std::optional<Time> first_byte_at = {}; };
+struct ReportSteps { JobId job; Fence fence; std::vector<StepState> steps; std::optional<Time> first_byte_at = {}; std::optional<Time> held_until = {}; };
 struct Finish { JobId job; Fence fence; FinishReport report; };
 struct Lose { JobId job; Fence fence; Reason reason; std::string detail; };   // the platform or the reaper says so
 struct CancelBuild { std::string who; };
 struct CancelJob { JobId job; Reason reason; std::string detail; };
+struct ReleaseJob { JobId job; std::string who; };            // it is held no longer
 
-using BuildEvent = std::variant<Assign, Start, ReportSteps, Finish, Lose, CancelBuild, CancelJob>;
+/// Somebody opened a shell in a job, or it was closed. Changes nothing but the history.
+struct ShellNote {
+  std::string shell;                  // its id
+  std::string who;
+  int attempt = 0;
+  bool opened = true;
+  Duration open_for{};                // of one that was closed
+  std::optional<int> exit_code = {};
+  std::string detail = {};
+
+  bool operator==(const ShellNote&) const = default;
+};
+struct NoteShell { JobId job; ShellNote note; };
+
+using BuildEvent = std::variant<Assign, Start, ReportSteps, Finish, Lose, CancelBuild, CancelJob, ReleaseJob, NoteShell>;
 
 struct StopRunner {
   AttemptId attempt;
@@ -118,11 +134,12 @@ struct Effects {
   std::vector<std::size_t> queued;        // became ready to run: a JobEvent each
   std::vector<EndedAttempt> ended;
   std::vector<StopRunner> stops;
+  std::vector<std::pair<std::size_t, ShellNote>> shells;   // and the job each is about
   bool build_changed = false;             // its status, times or canceled flag
   bool steps_only = false;                // nothing but the progress of steps
   std::vector<std::size_t> first_bytes;   // jobs the first byte of whose log has become known
 
-  bool empty() const { return changed.empty() && !build_changed; }
+  bool empty() const { return changed.empty() && shells.empty() && !build_changed; }
 };
 
 /// Starts a planned build: skips what the plan left out, queues what needs nothing. Sequence becomes 1.

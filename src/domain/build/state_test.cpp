@@ -191,6 +191,49 @@ TEST_F(Story, ASecondRunnerAndAStaleOneAreRefused) {
   EXPECT_EQ(job(0).status, JobStatus::running);
 }
 
+TEST_F(Story, AHeldJobSaysUntilWhenAndIsReleasedForGood) {
+  with({named("a")});
+  run(0);
+  auto fence = job(0).fence;
+  auto until = now + std::chrono::minutes(15);
+  must(ReportSteps{job(0).id, fence, job(0).steps, until});
+  EXPECT_EQ(job(0).status, JobStatus::running);
+  EXPECT_EQ(job(0).held_until, until);
+  EXPECT_TRUE(job(0).detail.starts_with("held for a shell until ")) << job(0).detail;
+  must(ReleaseJob{job(0).id, "ada"});
+  EXPECT_EQ(job(0).held_until, now);
+  EXPECT_EQ(job(0).detail, "released by ada");
+  EXPECT_TRUE(must(ReleaseJob{job(0).id, "bob"}).empty()) << "once is enough";
+  EXPECT_TRUE(must(ReportSteps{job(0).id, fence, job(0).steps, until}).empty()) << "a late report does not hold it again";
+  must(ReportSteps{job(0).id, fence, job(0).steps, std::nullopt});
+  EXPECT_EQ(job(0).held_until, std::nullopt);
+  EXPECT_EQ(job(0).detail, "");
+  EXPECT_EQ(apply(build, ReleaseJob{job(0).id, "ada"}, now).error().code, Errc::conflict);
+}
+
+TEST_F(Story, AHoldEndsWithTheJob) {
+  with({named("a")});
+  run(0);
+  must(ReportSteps{job(0).id, job(0).fence, job(0).steps, now + std::chrono::minutes(15)});
+  must(CancelBuild{"ada"});
+  EXPECT_EQ(job(0).held_until, std::nullopt);
+}
+
+TEST_F(Story, ShellsAreHistoryAndNothingElse) {
+  with({named("a")});
+  EXPECT_EQ(apply(build, NoteShell{job(0).id, {.shell = "s", .who = "ada"}}, now).error().code, Errc::conflict) << "it does not run yet";
+  run(0);
+  auto before = build;
+  auto effects = must(NoteShell{job(0).id, {.shell = "s", .who = "ada", .attempt = 1}});
+  ASSERT_EQ(effects.shells.size(), 1u);
+  EXPECT_EQ(effects.shells[0].second.who, "ada");
+  EXPECT_TRUE(effects.changed.empty());
+  EXPECT_EQ(build.sequence, before.sequence + 1);
+  EXPECT_EQ(build.jobs, before.jobs);
+  end(0, Outcome::success);
+  EXPECT_FALSE(must(NoteShell{job(0).id, {.shell = "s", .who = "ada", .attempt = 1, .opened = false}}).empty()) << "its end may be heard of later";
+}
+
 TEST_F(Story, AFinishSaidTwiceHappensOnce) {
   with({named("a")});
   run(0);

@@ -96,6 +96,7 @@ struct JobSpec {
   std::vector<std::string> junit;      // globs
   CheckoutSpec checkout;
   bool allow_failure = false;
+  Duration hold{};             // a step that fails makes the job wait so long for a shell: asked for with the build, not in the pipeline
   Priority priority = Priority::normal;
   std::vector<std::string> runs_on;    // labels a pool must have
 

@@ -42,7 +42,7 @@ void fields(JobSpec& s, F&& f) {
   f("isolation", s.isolation), f("network", s.network), f("cpu_milli", s.cpu_milli), f("memory_bytes", s.memory_bytes), f("disk_bytes", s.disk_bytes);
   f("timeout_us", s.timeout), f("retry", s.retry), f("env", s.env), f("steps", s.steps), f("secrets", s.secrets), f("outputs", s.outputs);
   f("artifacts", s.artifacts), f("junit", s.junit), f("checkout", s.checkout), f("allow_failure", s.allow_failure), f("priority", s.priority);
-  f("runs_on", s.runs_on), f("services", s.services);
+  f("runs_on", s.runs_on), f("services", s.services), f("hold_us", s.hold);
 }
 
 template <class T>

@@ -21,7 +21,7 @@ from builds where id = $1)sql";
 constexpr std::string_view select_jobs = R"sql(
 select jobs.id, jobs.spec, jobs.status, jobs.reason, jobs.detail, jobs.attempt, jobs.fence, jobs.attempt_id, jobs.pool, jobs.runner_id,
        jobs.infrastructure_retries, jobs.user_retries, jobs.not_before, jobs.queued_at, jobs.assigned_at, jobs.start_time, jobs.end_time,
-       jobs.exit_code, jobs.outputs, jobs.steps, jobs.tests, jobs.log_bytes, jobs.source_job_id, jobs.isolation, jobs.born_at, jobs.first_byte_at, builds.sequence
+       jobs.exit_code, jobs.outputs, jobs.steps, jobs.tests, jobs.log_bytes, jobs.source_job_id, jobs.isolation, jobs.born_at, jobs.first_byte_at, jobs.held_until, builds.sequence
 from jobs join builds on builds.id = jobs.build_id where jobs.build_id = $1 order by jobs.position)sql";
 
 constexpr std::string_view select_sequence = "select sequence from builds where id = $1";
@@ -48,7 +48,7 @@ constexpr std::string_view update_job = R"sql(
 update jobs set status = $3, reason = $4, detail = $5, attempt = $6, fence = $7, attempt_id = $8, pool = $9, runner_id = $10,
                 infrastructure_retries = $11, user_retries = $12, not_before = $13, queued_at = $14, assigned_at = $15,
                 start_time = $16, end_time = $17, exit_code = $18, outputs = $19, steps = $20, tests = $21, log_bytes = $22,
-                log_path = $23, isolation = $24, born_at = $25, first_byte_at = $26
+                log_path = $23, isolation = $24, born_at = $25, first_byte_at = $26, held_until = $27
 where id = $1 and fence <= $2)sql";
 
 constexpr std::string_view upsert_attempt = R"sql(
@@ -68,7 +68,7 @@ constexpr std::string_view select_loads = "select pool, status, count(*) from jo
 constexpr std::string_view select_build_of_job = "select build_id from jobs where id = $1";
 constexpr std::string_view select_attempt = "select id, job_id, build_id, fence, pool from attempts where id = $1";
 
-constexpr std::size_t sequence_column = 26;
+constexpr std::size_t sequence_column = 27;
 constexpr int max_load_tries = 20;
 
 std::unexpected<Error> no_build(BuildId id) { return fail(Errc::not_found, "there is no build " + id.str()); }
@@ -113,6 +113,7 @@ Result<JobState> job_from(const Row& row) {
   job.isolation = isolation_from(text_at(row, 23));
   job.born_at = optional_time_at(row, 24);
   job.first_byte_at = optional_time_at(row, 25);
+  job.held_until = optional_time_at(row, 26);
   return job;
 }
 
@@ -170,7 +171,7 @@ Statement job_update(const JobState& job) {
                     job.assigned_at, job.start_time, job.end_time,
                     job.exit_code.transform([](int c) { return std::int64_t(c); }), map_to_column(job.outputs),
                     steps_to_column(job.steps), job.tests.transform(tests_to_column), job.log_bytes, log_path(job),
-                    isolation_column(job), job.born_at, job.first_byte_at);
+                    isolation_column(job), job.born_at, job.first_byte_at, job.held_until);
 }
 
 Statement attempt_begun(const BuildState& build, const JobState& job) {
@@ -208,8 +209,19 @@ std::string job_history(const BuildState& build, const JobState& job) {
   return json::serialize(json::object{
       {"id", job.id.str()}, {"name", job.spec->name}, {"status", to_string(job.status)}, {"sequence", build.sequence},
       {"attempt", job.attempt}, {"reason", job.reason == Reason::none ? json::value(nullptr) : json::value(to_string(job.reason))},
-      {"detail", job.detail}, {"start_time", instant(job.start_time)}, {"end_time", instant(job.end_time)},
+      {"detail", job.detail}, {"held_until", instant(job.held_until)}, {"start_time", instant(job.start_time)}, {"end_time", instant(job.end_time)},
       {"steps", steps_view(job.steps)}});
+}
+
+std::string shell_history(const JobState& job, const ShellNote& note) {
+  json::object out{{"job", job.id.str()}, {"name", job.spec->name}, {"shell", note.shell}, {"who", note.who}, {"attempt", note.attempt},
+                   {"what", note.opened ? "opened" : "closed"}};
+  if (!note.opened) {
+    out["seconds"] = double(note.open_for / std::chrono::milliseconds(1)) / 1000;
+    out["exit_code"] = note.exit_code ? json::value(*note.exit_code) : json::value(nullptr);
+    out["detail"] = note.detail;
+  }
+  return json::serialize(out);
 }
 
 /// Appends history and outbox rows for one change.
@@ -237,6 +249,7 @@ class Announcer {
       if (job.status == JobStatus::assigned)
         outbox(topic::assignments, job.pool, json::serialize(json::object{{"start", job.attempt_id.str()}, {"build_id", build_.id.str()}}));
     }
+    for (auto& [job, note] : effects.shells) history("shell", shell_history(build_.jobs[job], note));
     for (auto i : effects.queued) outbox(topic::jobs, build_.project.str(), job_event(build_.id, build_.jobs[i].id, *build_.jobs[i].spec));
     for (auto& stop : effects.stops)
       outbox(topic::assignments, stop.pool, json::serialize(json::object{{"stop", stop.attempt.str()}}));
@@ -264,6 +277,15 @@ class Announcer {
 };
 
 }  // namespace
+
+void hold_on_failure(BuildRecord& record, Duration hold) {
+  for (auto& job : record.state.jobs) {
+    if (job.spec->hold == hold) continue;
+    auto spec = std::make_shared<JobSpec>(*job.spec);
+    spec->hold = hold;
+    job.spec = std::move(spec);
+  }
+}
 
 Task<Result<BuildRecord>> load_build(Database& db, BuildId id) {
   for (int i = 0; i < max_load_tries; ++i) {

@@ -36,6 +36,9 @@ struct BuildRecord {
   BuildState state;
 };
 
+/// Every job that fails waits so long for people before it ends.
+void hold_on_failure(BuildRecord& record, Duration hold);
+
 /// The build and its jobs as of one moment. Errc::not_found.
 Task<Result<BuildRecord>> load_build(Database& db, BuildId id);
 /// Errc::not_found.

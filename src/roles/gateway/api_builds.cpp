@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "domain/runner/shell.h"
 #include "domain/webhook/git_names.h"
 #include "roles/builds/planning.h"
 #include "roles/builds/retry.h"
@@ -40,6 +41,19 @@ Result<TriggerEvent> manual_event(const json::value& body) {
     }
   }
   return event;
+}
+
+/// How long the jobs of a new build are held when they fail.
+Result<Duration> hold_of(const json::value& body, const Actor& actor, const TriggerEvent& event) {
+  auto* wish = find(body, "hold_minutes");
+  if (!wish || wish->is_null()) return Duration{};
+  auto minutes = find_int(body, "hold_minutes");
+  constexpr auto most = max_hold / std::chrono::minutes(1);
+  if (!minutes || *minutes < 0 || *minutes > most) return fail(Errc::invalid, "hold_minutes: 0 to " + std::to_string(most));
+  if (*minutes > 0 && !may(actor.role, Action::open_shell))
+    return fail(Errc::forbidden, "a " + std::string(to_string(actor.role)) + "'s token may not have jobs held", "ask an owner: only owners open shells");
+  if (*minutes > 0 && event.fork) return fail(Errc::forbidden, "the build is of a fork's code: nobody opens a shell in it", "leave hold_minutes out");
+  return std::chrono::minutes(*minutes);
 }
 
 }  // namespace
@@ -87,6 +101,8 @@ void Gateway::add_builds(http::Router& router) {
     if (!body) co_return http::problem(body.error());
     auto event = manual_event(*body);
     if (!event) co_return http::problem(event.error());
+    auto hold = hold_of(*body, actor_of(request), *event);
+    if (!hold) co_return http::problem(hold.error());
     if (event->sha.empty()) {
       auto sha = co_await parts_.forge.resolve(project->repo_url, event->ref);
       if (!sha) co_return http::problem(sha.error());
@@ -97,6 +113,7 @@ void Gateway::add_builds(http::Router& router) {
     auto planned = co_await plan_build(parts_.forge, parts_.clock, parts_.entropy, std::move(wish));
     if (!planned) co_return http::problem(planned.error());
     if (!planned->build) co_return http::problem(Error{Errc::unsupported, "no build: " + planned->why_not, ""});
+    hold_on_failure(*planned->build, *hold);
     auto id = planned->build->header.id;
     auto created = co_await parts_.builds.create(std::move(*planned->build), {});
     if (!created) co_return http::problem(created.error());
@@ -147,8 +164,11 @@ void Gateway::add_builds(http::Router& router) {
     }
     auto before = co_await load_build(parts_.db, *id);
     if (!before) co_return http::problem(before.error());
+    auto hold = hold_of(*body, actor_of(request), before->state.event);
+    if (!hold) co_return http::problem(hold.error());
     auto record = retry_of(*before, jobs, parts_.clock, parts_.entropy);
     if (!record) co_return http::problem(record.error());
+    hold_on_failure(*record, *hold);
     auto made = record->header.id;
     auto created = co_await parts_.builds.create(std::move(*record), {});
     if (!created) co_return http::problem(created.error());

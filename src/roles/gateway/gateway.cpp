@@ -81,6 +81,7 @@ void Gateway::add_routes(http::Router& router) {
   add_artifacts(router);
   add_runners(router);
   add_source(router);
+  add_shells(router);
   add_ingest(router);
   add_pages(router);
   add_pools(router);

@@ -21,6 +21,7 @@
 #include "roles/logs/log_intake.h"
 #include "roles/runners/artifact_store.h"
 #include "roles/runners/attempts.h"
+#include "roles/runners/shells.h"
 
 namespace mayfly {
 
@@ -41,6 +42,7 @@ struct GatewayParts {
   Builds& builds;
   Deliveries& deliveries;
   Attempts& attempts;
+  Shells& shells;
   LogReader& logs;
   ArtifactStore& artifacts;
   Access& access;
@@ -72,6 +74,7 @@ class Gateway final {
   void add_artifacts(http::Router& router);
   void add_runners(http::Router& router);
   void add_source(http::Router& router);
+  void add_shells(http::Router& router);
   void add_ingest(http::Router& router);
   void add_pages(http::Router& router);
   void add_pools(http::Router& router);
@@ -88,6 +91,7 @@ class Gateway final {
   Task<Result<std::optional<Time>>> artifact_expiry(ArtifactOwner owner);
   Task<Result<std::vector<std::string>>> pool_views();
   Task<http::Response> change_pool(http::Request request, std::string action, std::function<Statement(const std::string&)> change);
+  Task<void> open_shell(JobId job, Actor actor, http::WebSocket& socket);
   Task<std::string> shown(const BuildRecord& build);
   Task<Result<BuildRendering>> render(BuildId id);
 

@@ -55,6 +55,7 @@ json::object job_view(const JobState& job, const BuildOrigin& origin, const WhyW
           {"attempt", job.attempt},
           {"reason", reason_view(job.reason)},
           {"detail", or_null(job.detail)},
+          {"held_until", instant(job.held_until)},
           {"waiting_for", reason == why.end() ? json::value(nullptr) : json::value(reason->second)},
           {"image", job.spec->image},
           {"isolation", isolation_view(job.isolation)},

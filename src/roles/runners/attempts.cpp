@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ranges>
 
+#include "domain/runner/shell.h"
 #include "domain/scheduling/pools.h"
 #include "roles/common/pools.h"
 #include "base/log.h"
@@ -68,6 +69,22 @@ void Attempts::observe(const BuildState& state, const Effects& effects) {
     if (job.status == JobStatus::assigned) live_[job.attempt_id].key = {job.attempt_id, job.id, state.id, job.fence, job.pool};
     if (auto at = live_.find(job.attempt_id); at != live_.end() && job.status != JobStatus::running) at->second.moved->notify();
   }
+}
+
+void Attempts::want_shell(AttemptId attempt, std::string shell) {
+  auto at = live_.find(attempt);
+  if (at == live_.end() || at->second.shells.size() >= max_shells_per_job || std::ranges::find(at->second.shells, shell) != at->second.shells.end()) return;
+  at->second.shells.push_back(std::move(shell));
+  at->second.moved->notify();
+}
+
+void Attempts::nudge(AttemptId attempt) {
+  if (auto at = live_.find(attempt); at != live_.end()) at->second.moved->notify();
+}
+
+Task<Result<AttemptKey>> Attempts::proved(AttemptId attempt, RunnerCredentials who) {
+  CO_TRY_ASSIGN(auto now, co_await current(attempt, std::move(who)));
+  co_return now.key;
 }
 
 void Attempts::drain() {
@@ -239,7 +256,10 @@ Task<Result<HeartbeatAnswer>> Attempts::heartbeat(AttemptId attempt, RunnerCrede
     if (now.job->status == JobStatus::canceled)
       co_return HeartbeatAnswer{true, std::chrono::duration_cast<std::chrono::milliseconds>(cancel_grace).count(), log.durable};
     if (now.job->status != JobStatus::running) co_return over(*now.job);
-    if (clock_.now() >= until || draining_) co_return HeartbeatAnswer{false, 0, log.durable};
+    bool released = now.job->held_until && *now.job->held_until <= clock_.now();
+    auto shells = std::exchange(live_[attempt].shells, {});
+    if (clock_.now() >= until || draining_ || released || !shells.empty())
+      co_return HeartbeatAnswer{.durable = log.durable, .shells = std::move(shells), .release = released};
     auto moved = live_[attempt].moved;
     co_await moved->wait(clock_, until);
   }
@@ -283,7 +303,7 @@ std::optional<Time> Attempts::first_byte_of(AttemptId attempt, std::optional<Tim
 Task<Result<void>> Attempts::steps(AttemptId attempt, RunnerCredentials who, StepsReport report) {
   CO_TRY_ASSIGN(auto now, co_await current(attempt, who));
   if (report.steps.size() != now.job->spec->steps.size()) co_return fail(Errc::invalid, "steps: not as many as the job has");
-  co_return co_await builds_.change(now.key.build, ReportSteps{now.key.job, now.key.fence, std::move(report.steps), first_byte_of(attempt, report.first_byte_at)});
+  co_return co_await builds_.change(now.key.build, ReportSteps{now.key.job, now.key.fence, std::move(report.steps), first_byte_of(attempt, report.first_byte_at), report.held_until});
 }
 
 Task<Result<void>> Attempts::finish(AttemptId attempt, RunnerCredentials who, FinishReport report) {

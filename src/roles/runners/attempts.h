@@ -54,6 +54,12 @@ class Attempts final {
 
   /// Git's answer to a runner that fetches the commit of its job, made ready here first: see Forge::serve. Errc::not_found: the job has no source.
   Task<Result<std::unique_ptr<SourceStream>>> source(AttemptId attempt, RunnerCredentials who, std::optional<std::string> request);
+  /// Its runner is told with its heartbeat, at once if that waits here. Nothing where it does not.
+  void want_shell(AttemptId attempt, std::string shell);
+  /// The waiting heartbeat looks again.
+  void nudge(AttemptId attempt);
+  /// The attempt, once the caller has proved to be its runner; it may have ended.
+  Task<Result<AttemptKey>> proved(AttemptId attempt, RunnerCredentials who);
 
   /// Answers every heartbeat that waits, and every later one at once: the server is about to stop.
   void drain();
@@ -64,6 +70,7 @@ class Attempts final {
     Time seen{};
     Time told{};                // when the cache was last told so
     std::optional<Time> first_byte_at = {};   // of its log, if it came here
+    std::vector<std::string> shells;   // wanted, and not told yet
     std::shared_ptr<Signal> moved = std::make_shared<Signal>();
   };
   struct Current {
