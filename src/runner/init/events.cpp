@@ -80,22 +80,27 @@ bool Events::wait(const std::function<bool()>& done, Time until) {
 
 void Events::turn(Time until) {
   if (log_) until = std::min(until, log_->due());
+  if (watched_) until = std::min(until, watched_->due());
   std::vector<pollfd> fds{{channel_.in, POLLIN, 0}, {channel_.out, short(outgoing_.empty() ? 0 : POLLOUT), 0}, {channel_.lifeline, POLLIN, 0}, {signals_, POLLIN, 0},
                           {log_pipe_, short(log_ && log_->backlog() > 0 ? POLLOUT : 0), 0}};
   const auto others = fds.size();
   if (!log_ || !log_->blocked())
     for (auto& s : streams_) fds.push_back({s.fd, POLLIN, 0});
+  const auto watched = fds.size();
+  if (watched_) watched_->add_to(fds);
   if (::poll(fds.data(), fds.size(), poll_timeout(until)) > 0) {
     // Output before the end of its process, and both before what the sidecar wants next.
     std::set<int> ended;
-    for (std::size_t i = others; i < fds.size(); ++i)
+    for (std::size_t i = others; i < watched; ++i)
       if (fds[i].revents != 0 && !read_stream(streams_[i - others])) ended.insert(fds[i].fd);
     std::erase_if(streams_, [&](auto& s) { return ended.contains(s.fd); });
+    if (watched_) watched_->on_poll(std::span(fds).subspan(watched));
     if (fds[3].revents != 0) on_signals();
     if (fds[1].revents & POLLOUT) write_control();
     if (fds[0].revents != 0) read_control();
     if (fds[1].revents & POLLERR || fds[2].revents != 0 || fds[4].revents & POLLERR) sidecar_gone();
   }
+  if (watched_) watched_->tick();
   if (log_) log_->tick(steady_now());
 }
 
@@ -160,7 +165,9 @@ void Events::on_message(std::string_view line) {
   if (!message) sidecar_gone();
   if (auto* j = std::get_if<InitJob>(&*message)) job = std::move(*j);
   else if (auto* c = std::get_if<CancelJob>(&*message)) cancel = *c;
-  else answer = std::move(std::get<ConditionAnswer>(*message));
+  else if (auto* a = std::get_if<ConditionAnswer>(&*message)) answer = std::move(*a);
+  else if (std::holds_alternative<ReleaseHold>(*message)) release = true;
+  else if (watched_) watched_->take(*message);
 }
 
 void Events::send(const FromInit& message) {

@@ -2,6 +2,7 @@
 // Everything init waits for, in one poll(2): the sidecar's messages, the steps' output, the ends of processes, time. The job's
 // course (job.h) is written as a sequence that waits here.
 
+#include <poll.h>
 #include <sys/types.h>
 
 #include <functional>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,20 @@ inline constexpr std::size_t max_control_backlog_bytes = 16 << 20;  // for a sid
 
 /// Now, by a clock that only moves forward, so that time limits hold when somebody sets the machine's.
 Time steady_now();
+
+/// Something else that is waited for in the same poll.
+class Watched {
+ public:
+  virtual ~Watched() = default;
+  virtual void take(ToInit& message) = 0;
+  virtual void add_to(std::vector<pollfd>& fds) = 0;
+  /// What became of those it added last.
+  virtual void on_poll(std::span<const pollfd> fds) = 0;
+  /// After every turn.
+  virtual void tick() = 0;
+  /// When a tick is needed at the latest.
+  virtual Time due() const = 0;
+};
 
 class Events final {
  public:
@@ -44,6 +60,8 @@ class Events final {
 
   /// From here on output goes to `log`.
   void set_log(LogWriter* log) { log_ = log; }
+  /// Null: nothing any more.
+  void watch(Watched* watched) { watched_ = watched; }
   /// Reads `fd`, and closes it at its end.
   void add_stream(int fd, std::uint16_t step, LogStream stream);
   bool has_streams(std::optional<std::uint16_t> step = std::nullopt) const;
@@ -59,6 +77,7 @@ class Events final {
   std::optional<InitJob> job;                  // set when it has come
   std::optional<CancelJob> cancel;             // set when it has come; the job's course takes it
   std::optional<ConditionAnswer> answer;       // likewise
+  bool release = false;                        // somebody has ended a hold
 
  private:
   struct Stream {
@@ -86,6 +105,7 @@ class Events final {
   std::map<pid_t, int> exits_;
   bool childless_ = true;
   LogWriter* log_ = nullptr;
+  Watched* watched_ = nullptr;
 };
 
 }  // namespace mayfly

@@ -35,8 +35,8 @@ std::string base_name(std::string_view path) { return std::string(path.substr(pa
 
 }  // namespace
 
-Job::Job(Events& events, StepStarter& starter, LogWriter& log, InitJob job, Settings settings)
-    : events_(events), starter_(starter), log_(log), job_(std::move(job)), settings_(std::move(settings)) {
+Job::Job(Events& events, StepStarter& starter, LogWriter& log, JobShells& shells, InitJob job, Settings settings)
+    : events_(events), starter_(starter), log_(log), shells_(shells), job_(std::move(job)), settings_(std::move(settings)) {
   for (auto& step : job_.steps) states_.push_back({.name = step.name});
   job_end_ = steady_now() + job_.timeout;
   memory_kills_before_ = memory_kills();
@@ -51,6 +51,8 @@ InitDone Job::run() {
     auto home = scratch_->path() + "/home";
     ::mkdir(home.c_str(), 0700);
     settings_.env = with_defaults(std::move(settings_.env), home);
+    shells_.allow({.patterns = log_.patterns(), .command = [this](const ShellWish& wish) { return shell_command(wish); },
+                   .say = [this](std::string line) { log_.say(number(current_), line, steady_now()); }});
   } else {
     done_.outcome = Outcome::failure;
     done_.detail = "the image cannot run steps: " + scratch.error().message;
@@ -58,10 +60,14 @@ InitDone Job::run() {
   }
   for (std::size_t i = 0; i < job_.steps.size(); ++i) {
     check_stop();
+    current_ = i;
+    bool well = done_.outcome == Outcome::success;
     if (scratch_) run_step(i);
     else set_status(i, StepStatus::skipped);
+    if (scratch_ && well && done_.outcome != Outcome::success) hold(i);
   }
   check_stop();
+  shells_.end_all("the job has ended");
   kill_all();
   events_.wait([&] { return !events_.has_streams(); }, steady_now() + kill_patience);
   log_.finish(steady_now());
@@ -74,6 +80,20 @@ InitDone Job::run() {
   done_.dropped_bytes = log_.dropped();
   done_.out_of_memory = memory_kills() > memory_kills_before_;
   return std::move(done_);
+}
+
+void Job::hold(std::size_t i) {
+  if (job_.hold <= Duration::zero() || held_ || stopped_ != Stopped::no) return;
+  held_ = true;
+  auto until = std::min(steady_now() + job_.hold, job_end_);
+  log_.say(number(i), "the job is held for a shell until " + to_rfc3339(std::chrono::floor<std::chrono::seconds>(until)) + "; mayfly shell --release ends that", steady_now());
+  events_.send(HoldChange{until});
+  while (!events_.release && stopped_ == Stopped::no && steady_now() < until) {
+    events_.wait([&] { return events_.release || events_.cancel; }, until);
+    check_stop();
+  }
+  if (stopped_ == Stopped::no) log_.say(number(i), events_.release ? "the job was released" : "the time for a shell is over", steady_now());
+  events_.send(HoldChange{});
 }
 
 void Job::run_step(std::size_t i) {
@@ -194,6 +214,7 @@ void Job::stop_all(Stopped why, Duration grace, Duration finally_limit) {
     done_.detail = detail;
   }
   log_.say(0, detail, steady_now());
+  shells_.end_all(detail);
   signal_all(SIGTERM);
   finally_end_ = steady_now() + grace + finally_limit;
   bool gone = events_.childless() || events_.wait([&] { return events_.childless() || events_.cancel; }, steady_now() + grace);
@@ -278,6 +299,22 @@ std::string Job::find_program(std::string_view name, const Env& env) const {
       return candidate;
   }
   return {};
+}
+
+Result<StepCommand> Job::shell_command(const ShellWish& wish) const {
+  if (!scratch_) return fail(Errc::unavailable, "the image cannot run a shell: it has no place for temporary files");
+  StepCommand c{.argv = wish.command, .env = job_.steps.empty() ? settings_.env : step_env(current_), .directory = settings_.workspace};
+  if (!wish.term.empty()) c.env.insert_or_assign("TERM", wish.term);
+  if (c.argv.empty()) {
+    auto shell = find_program("bash", c.env);
+    c.argv = {shell.empty() ? find_program("sh", c.env) : shell};
+    if (c.argv[0].empty()) return fail(Errc::not_found, "the image has no 'sh'");
+  } else if (c.argv[0].find('/') == std::string::npos) {
+    auto program = find_program(c.argv[0], c.env);
+    if (program.empty()) return fail(Errc::not_found, "the job's PATH has no '" + c.argv[0] + "'");
+    c.argv[0] = program;
+  }
+  return c;
 }
 
 std::optional<StepCommand> Job::command(std::size_t i, const StepFiles& files) {

@@ -8,6 +8,7 @@
 #include "runner/init/events.h"
 #include "runner/init/processes.h"
 #include "runner/init/scratch.h"
+#include "runner/init/shell.h"
 
 namespace mayfly {
 
@@ -22,7 +23,7 @@ class Job final {
     std::string tmp;    // where scratch files may be made
   };
 
-  Job(Events& events, StepStarter& starter, LogWriter& log, InitJob job, Settings settings);
+  Job(Events& events, StepStarter& starter, LogWriter& log, JobShells& shells, InitJob job, Settings settings);
 
   /// Runs everything; afterwards no process of the job is left and the log is written.
   InitDone run();
@@ -36,12 +37,15 @@ class Job final {
   void execute(std::size_t i);
   void wait_for_end(std::size_t i, pid_t pid);
   void end_group(pid_t pid);
+  /// A step has failed: people may look before anything else happens.
+  void hold(std::size_t i);
   void check_stop();
   void stop_all(Stopped why, Duration grace, Duration finally_limit);
   void judge(std::size_t i, int status);
   void collect(std::size_t i, const StepFiles& files);
   void take_outputs(std::size_t i, std::map<std::string, std::string> values);
 
+  Result<StepCommand> shell_command(const ShellWish& wish) const;
   std::optional<StepCommand> command(std::size_t i, const StepFiles& files);
   Env step_env(std::size_t i) const;
   std::string find_program(std::string_view name, const Env& env) const;
@@ -57,10 +61,13 @@ class Job final {
   Events& events_;
   StepStarter& starter_;
   LogWriter& log_;
+  JobShells& shells_;
   InitJob job_;
   Settings settings_;
   std::optional<Scratch> scratch_;
   std::vector<StepState> states_;
+  std::size_t current_ = 0;          // the step that runs, or ran last
+  bool held_ = false;
   Env later_env_;                    // from $CI_ENV
   std::size_t kept_bytes_ = 0;       // of later_env_ and the outputs together
   InitDone done_;

@@ -44,6 +44,7 @@ class LogWriter final {
   /// Offset of the next byte, counting what has gathered; where a step that starts now begins.
   std::int64_t offset() const { return offset_ + static_cast<std::int64_t>(gathered_.size()); }
   std::int64_t dropped() const { return dropped_; }
+  const std::shared_ptr<const MaskPatterns>& patterns() const { return patterns_; }
   /// Would this text be changed by masking?
   bool holds_secret(std::string_view text) const;
 

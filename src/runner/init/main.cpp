@@ -36,6 +36,7 @@ void warn_of_weak_secrets(LogWriter& log, const InitJob& job, const MaskPatterns
 }
 
 InitDone run_job(Events& events, StepStarter& starter, int log_fd, const std::string& workspace) {
+  JobShells shells(events, starter);
   events.wait([&] { return events.job || events.cancel; });
   if (events.cancel) return {.outcome = Outcome::canceled, .detail = "the job was canceled before its first step"};
   std::vector<std::string> secrets;
@@ -46,7 +47,7 @@ InitDone run_job(Events& events, StepStarter& starter, int log_fd, const std::st
   warn_of_weak_secrets(log, *events.job, *patterns);
   auto env = inherited_env();
   auto tmp = env.contains("TMPDIR") ? env.at("TMPDIR") : "/tmp";
-  Job job(events, starter, log, *std::move(events.job), {.workspace = workspace, .env = std::move(env), .tmp = std::move(tmp)});
+  Job job(events, starter, log, shells, *std::move(events.job), {.workspace = workspace, .env = std::move(env), .tmp = std::move(tmp)});
   auto done = job.run();
   events.set_log(nullptr);
   return done;

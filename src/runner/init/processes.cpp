@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -47,19 +48,17 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return out;
 }
 
-[[noreturn]] void child(const StepCommand& command, char* const* argv, char* const* envp, int out, int err) {
+[[noreturn]] void child(const StepCommand& command, char* const* argv, char* const* envp, const ChildStreams& streams) {
   ::setsid();
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
-  int null = ::open("/dev/null", O_RDONLY);
-  if (null > 0) {
-    ::dup2(null, 0);
-    ::close(null);
-  }
-  ::dup2(out, 1);
-  ::dup2(err, 2);
+  if (streams.terminal) ::ioctl(streams.in, TIOCSCTTY, 0);
+  int in = streams.in >= 0 ? streams.in : ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (in > 0) ::dup2(in, 0);
+  ::dup2(streams.out, 1);
+  ::dup2(streams.err, 2);
   ::umask(022);
   const char* what = command.directory.c_str();
   if (::chdir(what) == 0) {
@@ -71,9 +70,14 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   ::_exit(code);
 }
 
-/// All processes below this one, by /proc; where this is process 1 of its namespace kill(-1) does it at once.
-std::set<pid_t> descendants() {
-  std::multimap<pid_t, pid_t> children;
+struct ProcessInfo {
+  pid_t pid;
+  pid_t parent;
+  pid_t session;
+};
+
+std::vector<ProcessInfo> processes() {
+  std::vector<ProcessInfo> found;
   if (DIR* proc = ::opendir("/proc")) {
     while (auto* entry = ::readdir(proc)) {
       pid_t pid = std::atoi(entry->d_name);
@@ -88,11 +92,18 @@ std::set<pid_t> descendants() {
       text[n] = 0;
       const char* after_name = std::strrchr(text, ')');  // the name itself may hold anything
       char state;
-      int parent;
-      if (after_name && std::sscanf(after_name + 1, " %c %d", &state, &parent) == 2) children.emplace(parent, pid);
+      int parent, group, session;
+      if (after_name && std::sscanf(after_name + 1, " %c %d %d %d", &state, &parent, &group, &session) == 4) found.push_back({pid, parent, session});
     }
     ::closedir(proc);
   }
+  return found;
+}
+
+/// All processes below this one, by /proc; where this is process 1 of its namespace kill(-1) does it at once.
+std::set<pid_t> descendants() {
+  std::multimap<pid_t, pid_t> children;
+  for (auto& p : processes()) children.emplace(p.parent, p.pid);
   std::set<pid_t> found;
   std::vector<pid_t> queue{::getpid()};
   while (!queue.empty()) {
@@ -117,29 +128,33 @@ void StepStarter::set_score(std::string_view score) {
   [[maybe_unused]] auto n = ::pwrite(score_fd_, score.data(), score.size(), 0);
 }
 
-Result<StepProcess> StepStarter::start(const StepCommand& command) {
-  Pipe out, err;
-  auto failed = [&] {
-    std::string why = std::strerror(errno);
-    close_pipe(out);
-    close_pipe(err);
-    return Result<StepProcess>(fail(Errc::unavailable, "cannot start a process: " + why));
-  };
+Result<pid_t> StepStarter::start_on(const StepCommand& command, ChildStreams streams) {
   std::vector<std::string> variables;
   for (auto& [key, value] : command.env) variables.push_back(key + "=" + value);
   auto argv = pointers(command.argv);
   auto envp = pointers(variables);
-  if (!make_pipe(out) || !make_pipe(err)) return failed();
   set_score("500");  // a child is born with its parent's
   pid_t pid = ::fork();
-  if (pid == 0) child(command, argv.data(), envp.data(), out.write, err.write);
-  auto started = pid > 0 ? Result<StepProcess>(StepProcess{pid, out.read, err.read}) : failed();
+  if (pid == 0) child(command, argv.data(), envp.data(), streams);
+  std::string why = std::strerror(errno);
   set_score("0");
-  if (started) {
-    ::close(out.write);
-    ::close(err.write);
+  if (pid < 0) return fail(Errc::unavailable, "cannot start a process: " + why);
+  return pid;
+}
+
+Result<StepProcess> StepStarter::start(const StepCommand& command) {
+  Pipe out, err;
+  Result<pid_t> pid;
+  if (make_pipe(out) && make_pipe(err)) pid = start_on(command, {.out = out.write, .err = err.write});
+  else pid = fail(Errc::unavailable, std::string("cannot start a process: ") + std::strerror(errno));
+  if (!pid) {
+    close_pipe(out);
+    close_pipe(err);
+    return std::unexpected(pid.error());
   }
-  return started;
+  ::close(out.write);
+  ::close(err.write);
+  return StepProcess{*pid, out.read, err.read};
 }
 
 std::int64_t memory_kills() {
@@ -164,6 +179,16 @@ void signal_all(int signal) {
     return;
   }
   for (pid_t pid : descendants()) ::kill(pid, signal);
+}
+
+bool signal_session(pid_t leader, int signal) {
+  bool any = false;
+  for (auto& p : processes()) {
+    if (p.session != leader) continue;
+    any = true;
+    ::kill(p.pid, signal);
+  }
+  return any;
 }
 
 void kill_all() {

@@ -24,6 +24,14 @@ struct StepProcess {
   int err = -1;
 };
 
+/// What a process is started on.
+struct ChildStreams {
+  int in = -1;                 // -1: /dev/null
+  int out = -1;
+  int err = -1;
+  bool terminal = false;       // `in` is one, and becomes the session's
+};
+
 /// Starts steps as first choice of the kernel's out-of-memory killer: a job that eats all memory must be shot before its init.
 class StepStarter final {
  public:
@@ -35,6 +43,8 @@ class StepStarter final {
   /// Errc::unavailable when the kernel has no process or descriptor left. A program that cannot be executed is a process
   /// that says so on its standard error and ends with 126 or 127, as a shell does it.
   Result<StepProcess> start(const StepCommand& command);
+  /// The same on descriptors of the caller's, who closes them.
+  Result<pid_t> start_on(const StepCommand& command, ChildStreams streams);
 
  private:
   void set_score(std::string_view score);
@@ -50,6 +60,9 @@ void adopt_orphans();
 
 /// `signal` to all processes of the job but this one.
 void signal_all(int signal);
+
+/// `signal` to every process of the session that `leader` began; false when there is none.
+bool signal_session(pid_t leader, int signal);
 
 /// SIGKILL to all of them until none is left, and reaps them.
 void kill_all();

@@ -25,9 +25,9 @@ void close_fd(int& fd) {
 
 }  // namespace
 
-Shells::Shells(Events& events, StepStarter& starter) : events_(events), starter_(starter) { events_.watch(this); }
+JobShells::JobShells(Events& events, StepStarter& starter) : events_(events), starter_(starter) { events_.watch(this); }
 
-Shells::~Shells() {
+JobShells::~JobShells() {
   events_.watch(nullptr);
   for (auto& shell : shells_) {
     if (!shell.tty) close_fd(shell.in);
@@ -35,12 +35,21 @@ Shells::~Shells() {
   }
 }
 
-Shells::Shell* Shells::find(std::int64_t number) {
+JobShells::Shell* JobShells::find(std::int64_t number) {
   auto at = std::ranges::find(shells_, number, &Shell::number);
   return at == shells_.end() ? nullptr : &*at;
 }
 
-bool Shells::take(ToInit& message) {
+void JobShells::allow(Setting setting) {
+  setting_ = std::move(setting);
+  for (auto& message : std::exchange(early_, {})) take(message);
+}
+
+void JobShells::take(ToInit& message) {
+  if (!setting_ && ended_.empty()) {
+    if (early_.size() < max_early_messages) early_.push_back(std::move(message));
+    return;
+  }
   if (auto* m = std::get_if<OpenShell>(&message)) {
     open(*m);
   } else if (auto* input = std::get_if<ShellInput>(&message)) {
@@ -54,17 +63,13 @@ bool Shells::take(ToInit& message) {
     }
   } else if (auto* close = std::get_if<CloseShell>(&message)) {
     if (auto* shell = find(close->shell)) hang_up(*shell, "closed", shell_hangup_grace);
-  } else {
-    return false;
   }
-  return true;
 }
 
-void Shells::refuse(std::int64_t number, std::string why) { events_.send(ShellEnded{.shell = number, .detail = std::move(why)}); }
+void JobShells::refuse(std::int64_t number, std::string why) { events_.send(ShellEnded{.shell = number, .detail = std::move(why)}); }
 
-void Shells::open(const OpenShell& wanted) {
+void JobShells::open(const OpenShell& wanted) {
   if (!ended_.empty()) return refuse(wanted.shell, ended_);
-  if (!setting_) return refuse(wanted.shell, "the job's steps have not begun");
   if (find(wanted.shell)) return refuse(wanted.shell, "there is such a shell already");
   if (shells_.size() >= max_shells_per_job) return refuse(wanted.shell, "the job has " + std::to_string(max_shells_per_job) + " shells already");
   auto command = setting_->command(wanted.wish);
@@ -75,7 +80,7 @@ void Shells::open(const OpenShell& wanted) {
   shells_.push_back(std::move(shell));
 }
 
-Result<void> Shells::start(Shell& shell, const StepCommand& command, const ShellWish& wish) {
+Result<void> JobShells::start(Shell& shell, const StepCommand& command, const ShellWish& wish) {
   ChildStreams streams;
   std::vector<int> ours;
   auto add_output = [&](int fd, ShellStream stream) { shell.outputs.push_back({.fd = fd, .stream = stream, .masker = Masker(setting_->patterns)}); };
@@ -100,8 +105,8 @@ Result<void> Shells::start(Shell& shell, const StepCommand& command, const Shell
     for (auto& output : shell.outputs) ::fcntl(output.fd, F_SETFL, O_NONBLOCK);
   }
   auto pid = starter_.start_on(command, streams);
-  for (int fd : {streams.in, streams.out, streams.err})
-    if (!wish.tty || fd == streams.in) ::close(std::exchange(fd, -1));
+  ::close(streams.in);
+  if (!wish.tty) ::close(streams.out), ::close(streams.err);
   if (!pid) {
     if (!wish.tty) close_fd(shell.in);
     for (auto& output : shell.outputs) close_fd(output.fd);
@@ -112,7 +117,7 @@ Result<void> Shells::start(Shell& shell, const StepCommand& command, const Shell
   return {};
 }
 
-void Shells::feed(Shell& shell, ShellInput& input) {
+void JobShells::feed(Shell& shell, ShellInput& input) {
   if (shell.in < 0 || shell.input_ends) return;
   if (shell.input.size() + input.bytes.size() > static_cast<std::size_t>(shell_window_bytes))
     return hang_up(shell, "more input came than the shell had room for", shell_hangup_grace);
@@ -122,7 +127,7 @@ void Shells::feed(Shell& shell, ShellInput& input) {
   write(shell);
 }
 
-void Shells::write(Shell& shell) {
+void JobShells::write(Shell& shell) {
   std::size_t at = 0;
   while (shell.in >= 0 && at < shell.input.size()) {
     auto n = ::write(shell.in, shell.input.data() + at, shell.input.size() - at);
@@ -143,13 +148,11 @@ void Shells::write(Shell& shell) {
   if (shell.input_ends && shell.input.empty() && !shell.tty) close_fd(shell.in);
 }
 
-void Shells::read(Shell& shell, Output& output) {
+void JobShells::read(Shell& shell, Output& output) {
   char buffer[max_shell_piece_bytes];
   auto n = ::read(output.fd, buffer, sizeof buffer);
-  if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-    if (errno == EAGAIN && shell.status) output.drained = true;
-    if (!output.drained) return;
-  }
+  bool more_may_come = n < 0 && (errno == EINTR || (errno == EAGAIN && !shell.status));
+  if (more_may_come) return;
   shell.masked_stream = output.stream;
   if (n > 0) {
     output.masker.feed({buffer, static_cast<std::size_t>(n)}, shell.masked);
@@ -161,7 +164,7 @@ void Shells::read(Shell& shell, Output& output) {
   send_masked(shell);
 }
 
-void Shells::send_masked(Shell& shell) {
+void JobShells::send_masked(Shell& shell) {
   while (!shell.masked.empty()) {
     auto room = shell_window_bytes - (shell.sent - shell.acknowledged);
     auto size = std::min<std::size_t>({shell.masked.size(), max_shell_piece_bytes, static_cast<std::size_t>(std::max<std::int64_t>(0, room))});
@@ -173,7 +176,7 @@ void Shells::send_masked(Shell& shell) {
 }
 
 /// Without grace the session is killed at once.
-void Shells::hang_up(Shell& shell, std::string why, Duration grace) {
+void JobShells::hang_up(Shell& shell, std::string why, Duration grace) {
   if (shell.why.empty()) shell.why = std::move(why);
   shell.masked.clear();
   if (!shell.tty) close_fd(shell.in);
@@ -183,8 +186,9 @@ void Shells::hang_up(Shell& shell, std::string why, Duration grace) {
   shell.kill_at = std::min(shell.kill_at, steady_now() + grace);
 }
 
-void Shells::end_all(std::string why) {
+void JobShells::end_all(std::string why) {
   ended_ = std::move(why);
+  for (auto& message : std::exchange(early_, {})) take(message);
   for (auto& shell : shells_) {
     hang_up(shell, ended_, Duration::zero());
     say_end(shell);
@@ -193,14 +197,14 @@ void Shells::end_all(std::string why) {
   polled_.clear();
 }
 
-void Shells::say_end(Shell& shell) {
+void JobShells::say_end(Shell& shell) {
   std::optional<int> code;
   if (shell.status && shell.why.empty()) code = exit_code_of(*shell.status);
   events_.send(ShellEnded{.shell = shell.number, .exit_code = code, .detail = shell.why});
   setting_->say("the shell of '" + shell.who + "' was closed after " + format_duration(std::chrono::floor<std::chrono::seconds>(steady_now() - shell.opened)));
 }
 
-void Shells::add_to(std::vector<pollfd>& fds) {
+void JobShells::add_to(std::vector<pollfd>& fds) {
   polled_.clear();
   for (auto& shell : shells_) {
     if (shell.in >= 0 && !shell.input.empty()) {
@@ -216,7 +220,7 @@ void Shells::add_to(std::vector<pollfd>& fds) {
   }
 }
 
-void Shells::on_poll(std::span<const pollfd> fds) {
+void JobShells::on_poll(std::span<const pollfd> fds) {
   auto polled = std::exchange(polled_, {});
   for (std::size_t i = 0; i < fds.size() && i < polled.size(); ++i) {
     auto [shell, output] = polled[i];
@@ -226,12 +230,8 @@ void Shells::on_poll(std::span<const pollfd> fds) {
   }
 }
 
-void Shells::look_after(Shell& shell) {
-  if (!shell.status && (shell.status = events_.take_exit(shell.pid))) {
-    for (auto& output : shell.outputs) output.drained = false;
-    signal_session(shell.pid, SIGHUP);
-    shell.kill_at = std::min(shell.kill_at, steady_now() + shell_hangup_grace);
-  }
+void JobShells::look_after(Shell& shell) {
+  if (!shell.status) shell.status = events_.take_exit(shell.pid);
   if (shell.kill_at <= steady_now()) {
     signal_session(shell.pid, SIGKILL);
     shell.kill_at = Time::max();
@@ -244,21 +244,29 @@ void Shells::look_after(Shell& shell) {
   }
 }
 
-void Shells::tick() {
+/// The program has ended, all it said is said, and nothing that it started in its session is left.
+bool JobShells::is_over(Shell& shell) {
+  bool silent = std::ranges::all_of(shell.outputs, [](auto& o) { return o.fd < 0; });
+  if (!shell.status || !silent || !shell.masked.empty()) return false;
+  if (shell.killed == Time{}) shell.killed = steady_now();
+  if (!signal_session(shell.pid, SIGKILL) || steady_now() - shell.killed > shell_kill_patience) return true;
+  shell.kill_at = steady_now() + std::chrono::milliseconds(5);
+  return false;
+}
+
+void JobShells::tick() {
   for (auto at = shells_.begin(); at != shells_.end();) {
     look_after(*at);
-    bool silent = std::ranges::all_of(at->outputs, [](auto& o) { return o.fd < 0; });
-    if (!at->status || !silent || !at->masked.empty()) {
+    if (is_over(*at)) {
+      say_end(*at);
+      at = shells_.erase(at);
+    } else {
       ++at;
-      continue;
     }
-    signal_session(at->pid, SIGKILL);
-    say_end(*at);
-    at = shells_.erase(at);
   }
 }
 
-Time Shells::due() const {
+Time JobShells::due() const {
   auto due = Time::max();
   for (auto& shell : shells_) due = std::min(due, shell.kill_at);
   return due;

@@ -258,6 +258,30 @@ Task<Result<void>> RunnerApi::download(NeededArtifact artifact, int fd) {
   }
 }
 
+Task<Result<void>> RunnerApi::shell(std::string shell, http::WebSocketUse use) {
+  constexpr int tries = 10;
+  auto give_up = clock_.now() + limits_.give_up_after;
+  bool begun = false;
+  auto once = [&begun, &use](http::WebSocket& socket) {
+    begun = true;
+    return use(socket);
+  };
+  for (int failures = 0;; ++failures) {
+    auto asked = current_;
+    auto used = co_await client_.websocket(request("GET", "/shells/" + http::percent_encode(shell), {}), once);
+    if (used || begun || !is_passing(used.error().code) || failures + 1 == tries) co_return used;
+    (void)try_next(asked);
+    CO_TRY(co_await pause(failures, give_up, used.error()));
+  }
+}
+
+Task<Result<void>> RunnerApi::shell_ended(std::string shell, ShellReport report) {
+  auto body = to_json(report);
+  auto path = "/shells/" + http::percent_encode(shell) + "/ended";
+  CO_TRY(co_await call([&] { return request("POST", path, body); }));
+  co_return Result<void>{};
+}
+
 Task<Result<void>> RunnerApi::finish(FinishReport report) {
   auto body = to_json(report);
   CO_TRY(co_await call([&] { return request("POST", "/finish", body); }));

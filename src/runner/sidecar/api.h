@@ -13,6 +13,7 @@
 #include "base/digest.h"
 #include "base/ids.h"
 #include "domain/runner/protocol.h"
+#include "domain/runner/shell.h"
 #include "net/client.h"
 #include "ports/clock.h"
 
@@ -48,6 +49,9 @@ class RunnerApi final {
   Task<Result<void>> upload(std::string kind, std::string path, int fd, std::int64_t size, Sha256 digest);
   /// Writes to `fd`, which is emptied first; checks size and digest. Errc::corrupt if they differ.
   Task<Result<void>> download(NeededArtifact artifact, int fd);
+  /// Runs `use` on the runner's end of a shell, once a gateway has answered; not repeated after that.
+  Task<Result<void>> shell(std::string shell, http::WebSocketUse use);
+  Task<Result<void>> shell_ended(std::string shell, ShellReport report);
   /// Errc::invalid, among others: the server lacks bytes of the log.
   Task<Result<void>> finish(FinishReport report);
 

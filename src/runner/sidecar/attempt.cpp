@@ -55,7 +55,7 @@ FinishReport not_launched(const Error& error) {
 }  // namespace
 
 Attempt::Attempt(AttemptParts parts, StartAnswer answer)
-    : p_(std::move(parts)), job_(std::move(answer.job)), shipper_(p_.api, p_.log, p_.clock), filling_(p_.loop), started_(p_.clock.now()) {
+    : p_(std::move(parts)), job_(std::move(answer.job)), shipper_(p_.api, p_.log, p_.clock), shells_(p_.loop, p_.api, p_.link, p_.clock), filling_(p_.loop), started_(p_.clock.now()) {
   auto& checkout = job_.source.checkout;
   if (checkout.enabled && checkout.submodules) steps_.push_back({.name = "check out submodules"});
   steps_before_ = steps_.size();
@@ -77,7 +77,9 @@ Task<SidecarEnd> Attempt::run() {
   scope.spawn(p_.link.write_all());
   co_await until([this] { return end_.has_value(); }, Time::max());
   if (workspace_) workspace_->stop();
+  shells_.cancel();
   scope.cancel();
+  co_await shells_.join();
   co_await scope.join();
   co_return *std::move(end_);
 }
@@ -97,6 +99,7 @@ Task<void> Attempt::course() {
   FinishReport report;
   if (early) report = *std::move(early);
   else report = co_await run_steps();
+  co_await shells_.finish(p_.clock.now() + shell_words_limit);
   co_await deliver(report);
   if (end_) co_return;
   shipper_.end();
@@ -179,6 +182,7 @@ InitJob Attempt::init_job() const {
   // A volume's top belongs to the platform, and git trusts no repository that lies in somebody else's directory.
   if (!sandbox()->paths().owned && !out.env.contains("GIT_CONFIG_COUNT"))
     out.env.insert({{"GIT_CONFIG_COUNT", "1"}, {"GIT_CONFIG_KEY_0", "safe.directory"}, {"GIT_CONFIG_VALUE_0", sandbox()->paths().workspace_inside}});
+  out.hold = std::clamp<Duration>(spec.hold, Duration::zero(), max_hold);
   out.timeout = std::max<Duration>(std::chrono::milliseconds(1), spec.timeout - (p_.clock.now() - started_));
   return out;
 }
@@ -189,6 +193,7 @@ Task<FinishReport> Attempt::run_steps() {
   if (p_.spec.runner.timeout > Duration::zero()) limit = std::min(limit, started_ + p_.spec.runner.timeout);
   p_.link.send(ToInit(std::move(what)));
   running_ = true;
+  shells_.job_runs();
   if (cancel_) p_.link.send(ToInit(*cancel_));
   Evidence evidence;
   Scope watching(p_.loop);
@@ -363,6 +368,8 @@ Task<void> Attempt::heartbeat() {
       shipper_.durable(answer->durable);
       bool known = cancel_.has_value();
       if (answer->cancel) cancel(std::chrono::milliseconds(answer->grace_ms));
+      shells_.want(answer->shells);
+      if (answer->release && running_ && !std::exchange(released_, true)) p_.link.send(ReleaseHold{});
       if (known) co_await sleep_for(p_.clock, heartbeat_interval);
       else if (now - asked < shortest_heartbeat) co_await sleep_for(p_.clock, shortest_heartbeat);
       continue;
@@ -405,7 +412,7 @@ Task<void> Attempt::report_steps() {
   for (;;) {
     co_await steps_changed_.wait(p_.clock);
     co_await sleep_for(p_.clock, step_report_delay);
-    auto reported = co_await p_.api.steps({.steps = pipeline_steps(), .first_byte_at = shipper_.first_byte_at()});
+    auto reported = co_await p_.api.steps({.steps = pipeline_steps(), .first_byte_at = shipper_.first_byte_at(), .held_until = held_until_});
     if (reported) continue;
     // Nothing hangs on it: a cancel may be on its way, and whether the attempt is still ours the heartbeat knows.
     log_warn("the server does not take the steps' states", {{"error", reported.error().message}});
@@ -422,7 +429,9 @@ Task<void> Attempt::listen() {
     }
     if (auto* change = std::get_if<StepChange>(&*message)) on_change(*change);
     else if (auto* question = std::get_if<AskCondition>(&*message)) on_question(*question);
-    else if (!done_) done_ = std::get<InitDone>(*std::move(message));
+    else if (auto* hold = std::get_if<HoldChange>(&*message)) on_hold(*hold);
+    else if (auto* done = std::get_if<InitDone>(&*message)) done_ = std::move(*done);
+    else if (!on_shell(*message)) breach("a word about a shell that nobody opened, or more of one than anybody takes");
     if (done_) break;
   }
   news_.notify();
@@ -442,6 +451,19 @@ void Attempt::on_question(const AskCondition& question) {
   if (i < steps_before_ || i >= steps_.size()) return breach("a question about a step that the job does not have");
   auto runs = evaluate_step_condition(job_.spec.steps[i - steps_before_], context_of(job_, question));
   p_.link.send(ToInit(ConditionAnswer{.step = question.step, .run = runs.value_or(false), .error = runs ? "" : runs.error().message}));
+}
+
+bool Attempt::on_shell(FromInit& message) {
+  if (auto* output = std::get_if<ShellOutput>(&message)) return shells_.take(std::move(*output));
+  if (auto* taken = std::get_if<ShellTaken>(&message)) return shells_.take(*taken);
+  if (auto* ended = std::get_if<ShellEnded>(&message)) return shells_.take(std::move(*ended));
+  return false;
+}
+
+void Attempt::on_hold(const HoldChange& hold) {
+  if (job_.spec.hold <= Duration::zero()) return breach("a hold that nobody asked for");
+  held_until_ = hold.until ? std::optional(std::min(*hold.until, p_.clock.now() + job_.spec.hold)) : std::nullopt;
+  steps_changed_.notify();
 }
 
 void Attempt::breach(std::string what) {

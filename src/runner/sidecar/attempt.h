@@ -4,12 +4,14 @@
 #include <memory>
 #include <optional>
 
+#include "runner/sidecar/shell_bridge.h"
 #include "runner/sidecar/sidecar.h"
 #include "runner/sidecar/verdict.h"
 
 namespace mayfly {
 
 inline constexpr Duration step_report_delay = std::chrono::milliseconds(100);  // so that short steps are one report
+inline constexpr Duration shell_words_limit = std::chrono::seconds(5);           // for the server to hear that shells have ended with the job
 inline constexpr Duration shortest_heartbeat = std::chrono::milliseconds(500); // between two that bring nothing
 
 /// What the sidecar has by then; all of it outlives the attempt.
@@ -66,6 +68,8 @@ class Attempt final {
   Task<void> listen();
   void on_change(const StepChange& change);
   void on_question(const AskCondition& question);
+  bool on_shell(FromInit& message);
+  void on_hold(const HoldChange& hold);
 
   /// The attempt is no longer ours, or the server is gone for good: nothing more is said, everything is killed.
   void give_up(const Error& error);
@@ -81,6 +85,7 @@ class Attempt final {
   std::size_t steps_before_ = 0;          // steps of ours in front of the pipeline's
   std::unique_ptr<Workspace> workspace_;
   LogShipper shipper_;
+  ShellBridge shells_;
   Signal news_;                           // something the course may wait for
   Signal steps_changed_;
   Scope filling_;                         // the filling of the workspace, which a cancel ends
@@ -89,6 +94,8 @@ class Attempt final {
   bool evicted_ = false;                  // that is why it was canceled
   bool running_ = false;                  // init has the job
   std::optional<ServiceFailure> service_failure_;
+  std::optional<Time> held_until_;
+  bool released_ = false;                 // init knows
   std::optional<InitDone> done_;
   bool hung_up_ = false;
   std::string breach_;
