@@ -89,6 +89,7 @@ Result<void> Node::open_roles() {
   open_logs();
   artifacts_ = std::make_unique<ArtifactStore>(*a.db, *a.blobs, a.clock, a.entropy);
   attempts_ = std::make_unique<Attempts>(*a.db, *builds_, log_intake(), *artifacts_, *a.secrets, *a.forge, *a.cache, a.clock, *a.identity, options_.public_url);
+  shells_ = std::make_unique<Shells>(*a.db, *builds_, *attempts_, *a.cache, a.clock, a.entropy, a.loop);
   limits_ = std::make_unique<RateLimits>(*a.cache, a.clock, options_.rates);
   deliveries_ = std::make_unique<Deliveries>(*a.db, *builds_, *a.bus, *a.forge, *a.secrets, a.clock, a.entropy, a.loop, options_.name);
   deliveries_->on_built([this](const BuildOrigin& origin) { count_origin(metrics_, origin, adapters_->clock.now()); });
@@ -96,7 +97,7 @@ Result<void> Node::open_roles() {
   usage_ = std::make_unique<UsageStore>(*a.db, a.clock);
   reasons_ = std::make_unique<WaitReasons>(*a.cache, a.clock, a.entropy);
   access_ = std::make_unique<Access>(*a.db, a.clock, a.entropy);
-  gateway_ = std::make_unique<Gateway>(GatewayParts{*a.db, *a.cache, *a.secrets, *a.forge, a.clock, a.entropy, *builds_, *deliveries_, *attempts_, log_reader(),
+  gateway_ = std::make_unique<Gateway>(GatewayParts{*a.db, *a.cache, *a.secrets, *a.forge, a.clock, a.entropy, *builds_, *deliveries_, *attempts_, *shells_, log_reader(),
                                                     *artifacts_, *access_, metrics_, *reasons_, *limits_, options_.public_url, [this] { return checks(); }});
   if (has("gateway")) gateway_->add_routes(router_);
   else gateway_->add_probes(router_);
@@ -199,6 +200,7 @@ void Node::start_roles(Scope& roles) {
   roles.spawn(builds_->relay());
   if (has("gateway")) {
     roles.spawn(attempts_->run());
+    roles.spawn(shells_->run());
     roles.spawn(reasons_->run());
     if (log_store_) roles.spawn(log_store_->run());
     if (bus_intake_) roles.spawn(bus_intake_->run());

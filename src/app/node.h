@@ -75,6 +75,7 @@ class Node final {
   std::unique_ptr<LogCompactor> compactor_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<Attempts> attempts_;
+  std::unique_ptr<Shells> shells_;
   std::unique_ptr<Deliveries> deliveries_;
   std::unique_ptr<WaitReasons> reasons_;
   std::unique_ptr<RateLimits> limits_;

@@ -40,6 +40,7 @@ Task<Result<std::string>> EmbeddedServer::build_once(std::string project, cli::L
   BuildRequest request{.project = std::move(made), .event = std::move(wanted.event), .only = std::move(wanted.jobs)};
   CO_TRY_ASSIGN(auto planned, co_await plan_build(*a.forge, a.clock, a.entropy, std::move(request)));
   if (!planned.build) co_return fail(Errc::unsupported, "no build: " + planned.why_not, "mayfly plan shows what each event does");
+  hold_on_failure(*planned.build, wanted.hold);
   auto id = planned.build->header.id.str();
   CO_TRY(co_await node_->builds().create(std::move(*planned.build), {}));
   co_return id;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "domain/pipeline/suggest.h"
+#include "domain/runner/shell.h"
 
 
 namespace mayfly::cli {
@@ -32,6 +33,7 @@ class Grammar final {
     builds();
     build();
     logs();
+    shell();
     cancel();
     retry();
     artifacts();
@@ -46,6 +48,7 @@ class Grammar final {
 
   std::expected<Invocation, Usage> parse(std::vector<std::string> arguments) {
     if (auto wrong = unknown_command(arguments)) return std::unexpected(*wrong);
+    take_command(arguments);
     std::ranges::reverse(arguments);
     try {
       app_.parse(std::move(arguments));
@@ -170,6 +173,7 @@ class Grammar final {
     sub.add_option("--ref", trigger_.ref, "Branch, tag or full ref (else main)");
     sub.add_option("--sha", trigger_.sha, "Commit to build (else what the ref names now)");
     inputs(sub, trigger_.inputs);
+    hold(sub, trigger_.hold);
     sub.add_flag("-f,--follow", trigger_.follow, "Watch the build to its end; exit 1 unless it succeeds");
   }
 
@@ -198,6 +202,31 @@ class Grammar final {
     sub.add_flag("-f,--follow", logs_.follow, "Stay until the log ends; a broken connection resumes where it stopped");
   }
 
+  void hold(CLI::App& sub, std::optional<Duration>& into) {
+    sub.add_option_function<std::string>(
+           "--hold",
+           [&into](const std::string& text) {
+             auto time = parse_duration(text);
+             if (!time || *time < std::chrono::minutes(1) || *time > max_hold || *time % std::chrono::minutes(1) != Duration::zero())
+               throw CLI::ValidationError("--hold", "'" + text + "' is not a time of whole minutes, 1m to " + format_duration(max_hold));
+             into = *time;
+           },
+           "When a step fails, keep the job as it is for so long, for `mayfly shell`: 15m. Only an owner may")
+        ->type_name("TIME");
+  }
+
+  void shell() {
+    auto& sub = command(app_, "shell", "Open a shell in a running job, or run one command there", shell_,
+                        "mayfly shell web#42 test\n  mayfly shell web#42 test -- cat report.txt\n  mayfly retry web#42 test --hold 15m\n  mayfly shell --release web#43 test\n\n"
+                        "Exit code: that of the shell or command; 255 if it had none. At the beginning of a line ~. leaves a shell that does not answer.");
+    connect(sub);
+    sub.add_option("JOB", shell_.target, "A job's id, or its build as `mayfly logs` takes it")->required();
+    sub.add_option("NAME", shell_.job, "The job's name in that build (else the one that runs)");
+    sub.add_option("--attempt", shell_.attempt, "Only if this attempt of the job runs")->check(CLI::Range(1, 1'000'000));
+    sub.add_flag("-T,--no-terminal", shell_.plain, "No terminal in the job: output as it is, standard error apart");
+    sub.add_flag("--release", shell_.release, "Let a job that is held go on");
+  }
+
   void cancel() {
     auto& sub = command(app_, "cancel", "Cancel a build", cancel_, "mayfly cancel web#42");
     connect(sub);
@@ -210,6 +239,7 @@ class Grammar final {
     connect(sub);
     build_argument(sub, retry_.build);
     sub.add_option("JOB", retry_.jobs, "Only these jobs, by name (else those that did not succeed)");
+    hold(sub, retry_.hold);
     sub.add_flag("-f,--follow", retry_.follow, "Watch the new build to its end; exit 1 unless it succeeds");
   }
 
@@ -316,9 +346,19 @@ class Grammar final {
     sub.add_option("--secret", run_.secrets, "Give the jobs this secret: the value of the environment variable of that name; may be repeated")
         ->allow_extra_args(false);
     sub.add_option("--artifacts", run_.artifacts, "Directory for the artifacts");
+    sub.add_flag("--shell-on-failure", run_.shell_on_failure, "When a step fails, open a shell in its sandbox; the job goes on when that is left");
   }
 
   void version() { json(command(app_, "version", "Show the version", version_, "mayfly version")); }
+
+  /// What stands behind `--` of `mayfly shell` is not ours to read.
+  void take_command(std::vector<std::string>& arguments) {
+    auto name = std::ranges::find_if(arguments, [](auto& word) { return !word.starts_with("-"); });
+    auto dashes = std::ranges::find(arguments, "--");
+    if (name == arguments.end() || *name != "shell" || dashes == arguments.end()) return;
+    shell_.command.assign(dashes + 1, arguments.end());
+    arguments.erase(dashes, arguments.end());
+  }
 
   /// A first word that is no command gets the nearest one named.
   std::optional<Usage> unknown_command(const std::vector<std::string>& arguments) const {
@@ -363,6 +403,7 @@ class Grammar final {
   Builds builds_;
   ShowBuild build_;
   Logs logs_;
+  Shell shell_;
   Cancel cancel_;
   Retry retry_;
   ListArtifacts list_artifacts_;

@@ -37,6 +37,7 @@ struct Trigger {
   std::string ref = {};
   std::string sha = {};
   Inputs inputs = {};
+  std::optional<Duration> hold = {};
   bool follow = false;
 };
 struct Builds {
@@ -54,12 +55,21 @@ struct Logs {
   std::string job = {};
   bool follow = false;
 };
+struct Shell {
+  std::string target = {};                // a job's id, or a build
+  std::string job = {};                   // of the build; empty: the one that runs
+  std::vector<std::string> command = {};  // what stands behind `--`
+  std::optional<int> attempt = {};
+  bool plain = false;
+  bool release = false;
+};
 struct Cancel {
   std::string build = {};
 };
 struct Retry {
   std::string build = {};
   std::vector<std::string> jobs = {};
+  std::optional<Duration> hold = {};
   bool follow = false;
 };
 struct ListArtifacts {
@@ -114,11 +124,12 @@ struct RunHere {
   EventOptions event = {};
   int slots = 0;
   std::vector<std::string> secrets = {};  // names of this process's environment variables
+  bool shell_on_failure = false;
   std::string artifacts = {};             // directory for what the jobs make; empty: not kept
 };
 struct Version {};
 
-using Command = std::variant<UpOptions, ServeOptions, ProjectAdd, ProjectList, Trigger, Builds, ShowBuild, Logs, Cancel, Retry, ListArtifacts, GetArtifact,
+using Command = std::variant<UpOptions, ServeOptions, ProjectAdd, ProjectList, Trigger, Builds, ShowBuild, Logs, Shell, Cancel, Retry, ListArtifacts, GetArtifact,
                              SecretSet, SecretList, SecretRemove, PoolList, PoolDrain, PoolResume, TokenCreate, Lint, ShowPlan, RunHere, Version>;
 
 struct Invocation {

@@ -51,6 +51,7 @@ struct LocalBuild {
   TriggerEvent event = {};             // its sha is in the repository
   std::vector<std::string> jobs = {};  // with what they need; empty: all
   std::map<std::string, std::string> secrets = {};
+  Duration hold = {};                  // of jobs that fail, for a shell
 };
 
 /// A server in this process, for as long as a command runs.

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cli/terminal.h"
+
 namespace mayfly::cli {
 namespace {
 
@@ -90,7 +92,7 @@ Result<std::string> read_standard_input(std::string_view prompt, std::size_t max
 }  // namespace
 
 ProcessWorld::ProcessWorld()
-    : console_(std::make_unique<ProcessConsole>()), world_(new World{*console_, from_environment, ".", read_standard_input}) {}
+    : console_(std::make_unique<ProcessConsole>()), world_(new World{*console_, from_environment, ".", read_standard_input, make_terminal}) {}
 ProcessWorld::~ProcessWorld() = default;
 
 }  // namespace mayfly::cli

@@ -76,6 +76,15 @@ Task<Result<Build>> find_build(Session& session, std::string text) {
   co_return co_await session.api.build(std::move(id));
 }
 
+Result<const Job*> find_job(const Build& build, const std::string& name_or_id) {
+  std::string names;
+  for (auto& job : build.jobs) {
+    if (job.name == name_or_id || job.id == name_or_id) return &job;
+    names += (names.empty() ? "" : ", ") + harmless(job.name);
+  }
+  return fail(Errc::not_found, "the build has no job '" + name_or_id + "'", "its jobs: " + names);
+}
+
 Task<std::string> project_name(Session& session, std::string project_id) {
   auto project = co_await session.api.project(project_id);
   co_return project ? project->name : project_id;

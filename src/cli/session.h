@@ -34,6 +34,9 @@ int exit_code_of(const Error& error);
 /// The build somebody means: an id, PROJECT#NUMBER, or PROJECT for its latest. Errc::not_found says which there are.
 Task<Result<Build>> find_build(Session& session, std::string text);
 
+/// By name or id. Errc::not_found says which there are.
+Result<const Job*> find_job(const Build& build, const std::string& name_or_id);
+
 /// A project's name, for showing; its id if the server will not tell.
 Task<std::string> project_name(Session& session, std::string project_id);
 

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "cli/cli.h"
+#include "cli/terminal.h"
 #include "cli/world.h"
 #include "net/sse.h"
 #include "net/test_server.h"
@@ -35,6 +36,7 @@ struct TestWorld {
   std::map<std::string, std::string> variables;
   std::string input;
   std::string directory = ".";
+  std::function<std::unique_ptr<Terminal>(Loop)> terminal = {};
 
   int run(std::vector<std::string> arguments, Programs programs = {}) {
     console.out_text.clear();
@@ -48,7 +50,8 @@ struct TestWorld {
                 [this](std::string_view, std::size_t max) -> Result<std::string> {
                   if (input.size() > max) return fail(Errc::too_large, "standard input is too long");
                   return input;
-                }};
+                },
+                terminal};
     return cli::run(arguments, world, programs);
   }
   const std::string& out() const { return console.out_text; }

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "async/task.h"
 #include "base/result.h"
 
 namespace mayfly::cli {
@@ -24,6 +26,8 @@ class Console {
   virtual int height() const = 0;     // rows; 24 where nobody knows
 };
 
+class Terminal;  // terminal.h
+
 using Environment = std::function<std::optional<std::string>(std::string_view name)>;
 
 struct World {
@@ -32,6 +36,8 @@ struct World {
   std::string directory;  // where relative paths begin
   /// All of standard input, without echo when it is a terminal. Errc::too_large past `max_bytes`.
   std::function<Result<std::string>(std::string_view prompt, std::size_t max_bytes)> read_input;
+  /// For commands that hand every key to somebody else.
+  std::function<std::unique_ptr<Terminal>(Loop)> make_terminal;
 };
 
 }  // namespace mayfly::cli

@@ -125,6 +125,7 @@ Task<Result<Build>> Api::trigger(std::string project, NewBuild wanted) {
   json::object inputs;
   for (auto& [key, value] : wanted.inputs) inputs[key] = value;
   if (!inputs.empty()) body["inputs"] = std::move(inputs);
+  if (wanted.hold) body["hold_minutes"] = *wanted.hold / std::chrono::minutes(1);
   auto request = json_request(at("/projects", project, "/builds"), json::serialize(body));
   request.deadline = clock_.now() + fetch_timeout;
   CO_TRY_ASSIGN(auto answer, co_await call(std::move(request)));
@@ -151,11 +152,23 @@ Task<Result<void>> Api::cancel(std::string build_id) {
   co_return Result<void>();
 }
 
-Task<Result<std::string>> Api::retry(std::string build_id, std::vector<std::string> jobs) {
+Task<Result<std::string>> Api::retry(std::string build_id, std::vector<std::string> jobs, std::optional<Duration> hold) {
   json::object body;
   if (!jobs.empty()) body["jobs"] = json::value_from(jobs);
+  if (hold) body["hold_minutes"] = *hold / std::chrono::minutes(1);
   CO_TRY_ASSIGN(auto answer, co_await post(at("/builds", build_id, "/retry"), json::serialize(body)));
   co_return string_field(answer, "build");
+}
+
+Task<Result<void>> Api::shell(std::string job_id, std::optional<int> attempt, http::WebSocketUse use) {
+  auto wanted = request("GET", at("/jobs", job_id, "/shell"));
+  if (attempt) wanted.url += "?attempt=" + std::to_string(*attempt);
+  co_return co_await client_.websocket(std::move(wanted), std::move(use));
+}
+
+Task<Result<void>> Api::release(std::string job_id) {
+  CO_TRY(co_await post(at("/jobs", job_id, "/release"), "{}"));
+  co_return Result<void>{};
 }
 
 Task<Result<Page<Artifact>>> Api::artifacts(std::string build_id, std::optional<std::string> cursor) {

@@ -29,6 +29,7 @@ struct NewBuild {
   std::string ref = {};
   std::string sha = {};
   std::map<std::string, std::string> inputs = {};
+  std::optional<Duration> hold = {};  // of jobs that fail
 };
 
 struct NewToken {
@@ -70,7 +71,11 @@ class Api final {
   Task<Result<Page<Build>>> builds(BuildFilter filter, int limit, std::optional<std::string> cursor);
   Task<Result<Build>> build(std::string id);
   Task<Result<void>> cancel(std::string build_id);
-  Task<Result<std::string>> retry(std::string build_id, std::vector<std::string> jobs);  // the new build's id
+  Task<Result<std::string>> retry(std::string build_id, std::vector<std::string> jobs, std::optional<Duration> hold = {});  // the new build's id
+
+  /// Runs `use` on a shell in the job (domain/runner/shell.h).
+  Task<Result<void>> shell(std::string job_id, std::optional<int> attempt, http::WebSocketUse use);
+  Task<Result<void>> release(std::string job_id);
 
   Task<Result<Page<Artifact>>> artifacts(std::string build_id, std::optional<std::string> cursor);
   /// Its bytes from `from` on; what arrived before an error was handed to `sink`.

@@ -57,6 +57,7 @@ Job read_job(const json::value& v) {
           .detail = text_at(v, "detail"),
           .waiting_for = text_at(v, "waiting_for"),
           .isolation = text_at(v, "isolation"),
+          .held_until = time_at(v, "held_until"),
           .allow_failure = find_bool(v, "allow_failure").value_or(false),
           .start_time = time_at(v, "start_time"),
           .end_time = time_at(v, "end_time"),

@@ -43,6 +43,7 @@ struct Job {
   std::string detail = {};       // the sentence beside the reason
   std::string waiting_for = {};
   std::string isolation = {};    // what its runner runs under; empty: none yet
+  std::optional<Time> held_until = {};  // it has failed, and waits for people
   bool allow_failure = false;
   std::optional<Time> start_time = {};
   std::optional<Time> end_time = {};

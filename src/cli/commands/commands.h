@@ -12,6 +12,7 @@ Task<Result<int>> execute(Session& session, Trigger options);
 Task<Result<int>> execute(Session& session, Builds options);
 Task<Result<int>> execute(Session& session, ShowBuild options);
 Task<Result<int>> execute(Session& session, Logs options);
+Task<Result<int>> execute(Session& session, Shell options);
 Task<Result<int>> execute(Session& session, Cancel options);
 Task<Result<int>> execute(Session& session, Retry options);
 Task<Result<int>> execute(Session& session, ListArtifacts options);

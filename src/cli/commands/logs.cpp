@@ -6,15 +6,6 @@
 namespace mayfly::cli {
 namespace {
 
-Result<const Job*> find_job(const Build& build, const std::string& name_or_id) {
-  std::string names;
-  for (auto& job : build.jobs) {
-    if (job.name == name_or_id || job.id == name_or_id) return &job;
-    names += (names.empty() ? "" : ", ") + harmless(job.name);
-  }
-  return fail(Errc::not_found, "the build has no job '" + name_or_id + "'", "its jobs: " + names);
-}
-
 Task<Result<void>> print_stored(Session& session, const Job& job, Sink sink) {
   LogPosition position{.job_id = job.id};
   auto read = co_await session.api.stored_log(position, std::move(sink));

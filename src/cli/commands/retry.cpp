@@ -6,7 +6,7 @@ namespace mayfly::cli {
 
 Task<Result<int>> execute(Session& session, Retry options) {
   CO_TRY_ASSIGN(auto build, co_await find_build(session, options.build));
-  CO_TRY_ASSIGN(auto id, co_await session.api.retry(build.id, options.jobs));
+  CO_TRY_ASSIGN(auto id, co_await session.api.retry(build.id, options.jobs, options.hold));
   if (options.follow) {
     CO_TRY_ASSIGN(auto ended, co_await watch_build(session, id));
     co_return exit_code_of(ended);

@@ -9,20 +9,50 @@
 #include "cli/offline.h"
 #include "cli/render/build_view.h"
 #include "cli/scratch.h"
+#include "cli/shell_session.h"
 #include "cli/watch.h"
 
 namespace mayfly::cli {
 namespace {
 
+constexpr std::size_t max_gathered_bytes = 16 << 20;
+
+/// Keeps what is said while the terminal is somebody else's.
+class PatientConsole final : public Console {
+ public:
+  explicit PatientConsole(Console& console) : console_(console) {}
+  void hold(bool held) {
+    held_ = held;
+    if (!held_) console_.out(std::exchange(gathered_, {}));
+  }
+  void out(std::string_view text) override {
+    if (!held_) return console_.out(text);
+    if (gathered_.size() + text.size() > max_gathered_bytes) gathered_.clear();
+    gathered_ += text;
+  }
+  void err(std::string_view text) override { console_.err(text); }
+  bool colour() const override { return console_.colour(); }
+  bool terminal() const override { return console_.terminal(); }
+  int width() const override { return console_.width(); }
+  int height() const override { return console_.height(); }
+
+ private:
+  Console& console_;
+  bool held_ = false;
+  std::string gathered_;
+};
+
 /// One run: what was asked for, beside a server that lives as long as it.
 class LocalRun final {
  public:
-  LocalRun(Session& session, LocalServer& server, const RunHere& options) : session_(session), server_(server), options_(options), scope_(session.loop) {}
+  LocalRun(Session& session, PatientConsole& console, LocalServer& server, const RunHere& options)
+      : session_(session), console_(console), server_(server), options_(options), scope_(session.loop) {}
 
   Task<Result<int>> run(LocalBuild wanted) {
     CO_TRY_ASSIGN(build_id_, co_await server_.build(std::move(wanted)));
     scope_.spawn(follow());
     scope_.spawn(cancel_when_interrupted());
+    if (options_.shell_on_failure) scope_.spawn(look_into_what_fails());
     co_await scope_.join();
     co_return *std::move(result_);
   }
@@ -67,6 +97,37 @@ class LocalRun final {
     co_return Result<void>();
   }
 
+  /// One shell after the other; each job goes on when its own was left.
+  Task<void> look_into_what_fails() {
+    std::string seen;
+    for (;;) {
+      Job held;
+      auto looked = co_await follow_build(session_, build_id_, [&](const Build& build) {
+        for (auto& job : build.jobs)
+          if (job.held_until && job.status == "running" && !seen.contains(job.id)) held = job;
+        return held.id.empty();
+      });
+      if (!looked || held.id.empty()) co_return;
+      seen += held.id + " ";
+      co_await open_shell_in(held);
+      auto released = co_await session_.api.release(held.id);
+      if (!released) session_.world.console.err(error_text(released.error()));
+    }
+  }
+
+  Task<void> open_shell_in(Job job) {
+    session_.world.console.err("mayfly: a step of '" + harmless(job.name) + "' failed. This is its sandbox; leave it with exit.\n");
+    console_.hold(true);
+    auto outcome = co_await shell_in(job.id);
+    console_.hold(false);
+    if (!outcome) session_.world.console.err(error_text(outcome.error()));
+  }
+
+  Task<Result<ShellOutcome>> shell_in(std::string job_id) {
+    auto terminal = session_.world.make_terminal(session_.loop);
+    co_return co_await open_shell(session_, *terminal, {.job_id = std::move(job_id)});
+  }
+
   Task<void> cancel_when_interrupted() {
     if (!co_await server_.interrupted().wait(session_.clock)) co_return;
     session_.world.console.err("Canceling; once more ends at once.\n");
@@ -75,6 +136,7 @@ class LocalRun final {
   }
 
   Session& session_;
+  PatientConsole& console_;
   LocalServer& server_;
   const RunHere& options_;
   std::string build_id_;
@@ -92,12 +154,14 @@ Result<std::map<std::string, std::string>> secrets_of(const World& world, const 
   return out;
 }
 
-Task<int> beside(World& world, bool json, const RunHere& options, LocalBuild wanted, Loop loop, LocalServer& server) {
+Task<int> beside(World& outer, bool json, const RunHere& options, LocalBuild wanted, Loop loop, LocalServer& server) {
+  PatientConsole console(outer.console);
+  World world{console, outer.environment, outer.directory, outer.read_input, outer.make_terminal};
   SystemClock clock(loop);
   http::Client client(loop);
   Api api(client, clock, {.url = server.url(), .token = server.token()});
   Session session{world, api, clock, loop, json};
-  LocalRun run(session, server, options);
+  LocalRun run(session, console, server, options);
   auto result = co_await run.run(std::move(wanted));
   if (result) co_return *result;
   world.console.err(error_text(result.error()));
@@ -107,6 +171,8 @@ Task<int> beside(World& world, bool json, const RunHere& options, LocalBuild wan
 }  // namespace
 
 Result<int> execute(World& world, bool json, const Programs& programs, const RunHere& options) {
+  if (options.shell_on_failure && !world.console.terminal())
+    return fail(Errc::invalid, "--shell-on-failure needs a terminal", "leave it out where nobody is there to look");
   TRY_ASSIGN(auto checkout, Checkout::open(world.directory));
   TRY_ASSIGN(auto files, checkout.pipeline_files());
   TRY_ASSIGN(auto event, event_of(options.event, checkout));
@@ -119,7 +185,8 @@ Result<int> execute(World& world, bool json, const Programs& programs, const Run
   Scratch scratch;
   auto bare = scratch.path() + "/source.git";
   TRY_ASSIGN(event.sha, checkout.snapshot(bare, event.ref));
-  LocalBuild wanted{.repository = bare, .event = std::move(event), .jobs = options.jobs, .secrets = std::move(secrets)};
+  LocalBuild wanted{.repository = bare, .event = std::move(event), .jobs = options.jobs, .secrets = std::move(secrets),
+                    .hold = options.shell_on_failure ? max_hold : Duration::zero()};
   return programs.with_server({.data_dir = scratch.path() + "/data", .slots = options.slots}, [&](Loop loop, LocalServer& server) {
     return beside(world, json, options, wanted, loop, server);
   });

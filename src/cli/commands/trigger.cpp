@@ -5,7 +5,7 @@
 namespace mayfly::cli {
 
 Task<Result<int>> execute(Session& session, Trigger options) {
-  CO_TRY_ASSIGN(auto build, co_await session.api.trigger(options.project, {.ref = options.ref, .sha = options.sha, .inputs = options.inputs}));
+  CO_TRY_ASSIGN(auto build, co_await session.api.trigger(options.project, {.ref = options.ref, .sha = options.sha, .inputs = options.inputs, .hold = options.hold}));
   if (options.follow) {
     CO_TRY_ASSIGN(auto ended, co_await watch_build(session, build.id));
     co_return exit_code_of(ended);
