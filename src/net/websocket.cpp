@@ -148,7 +148,7 @@ class Session final : public WebSocket {
   Task<bool> accept(const Request& request) {
     beast::http::request<beast::http::empty_body> head{beast::http::verb::get, request.target, 11};
     for (auto& [name, value] : request.headers.fields) head.insert(name, value);
-    ws_.set_option(beast::websocket::stream_base::decorator([](beast::websocket::response_type& answer) { answer.erase(beast::http::field::server); }));
+    ws_.set_option(beast::websocket::stream_base::decorator([](beast::websocket::response_type& answer) { answer.set(beast::http::field::server, "Mayfly"); }));
     auto [ec] = co_await ws_.async_accept(head, kAwait);
     co_await throw_if_canceled();
     co_return !ec;
