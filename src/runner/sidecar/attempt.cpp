@@ -43,12 +43,27 @@ FinishReport infrastructure(Reason reason, std::string detail) {
   return report;
 }
 
+/// See launch_sandbox and launch_in_docker.
+Reason reason_of_launch(const Error& error) {
+  if (error.message.starts_with("image: ")) return Reason::image_pull;
+  switch (error.code) {
+    case Errc::not_found:
+    case Errc::unsupported:
+    case Errc::invalid:
+    case Errc::forbidden:   // by a registry
+    case Errc::timeout:     // of one
+      return Reason::image_pull;
+    case Errc::too_large: return Reason::disk_full;
+    default: return Reason::runner_lost;
+  }
+}
+
 /// What this pool does not do, or an image that is not there, is no different at the next try.
 FinishReport not_launched(const Error& error) {
-  bool final = error.code == Errc::unsupported || error.code == Errc::not_found || error.code == Errc::forbidden || error.code == Errc::invalid || error.code == Errc::too_large;
-  auto report = infrastructure(final || error.message.starts_with("image: ") ? Reason::image_pull : Reason::runner_lost,
-                               "the job's sandbox could not be started: " + error.message + (error.hint.empty() ? "" : " (" + error.hint + ")"));
-  if (final) report.outcome = Outcome::failure;
+  auto reason = reason_of_launch(error);
+  auto report = infrastructure(reason, "the job's sandbox could not be started: " + error.message + (error.hint.empty() ? "" : " (" + error.hint + ")"));
+  bool may_pass = reason != Reason::image_pull || error.code == Errc::timeout || error.code == Errc::unavailable;
+  if (!may_pass) report.outcome = Outcome::failure;
   return report;
 }
 
