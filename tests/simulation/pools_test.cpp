@@ -39,7 +39,7 @@ jobs:
   picky: {run: ok, runs_on: [large]}
 )";
 constexpr std::string_view reasons_of_ended = "select reason, count(*) from attempts where outcome = 'infrastructure' group by reason";
-constexpr std::string_view pools_of_job = "select distinct pool from attempts join jobs on jobs.id = attempts.job_id where jobs.name = $1";
+constexpr std::string_view pools_of_job = "select distinct attempts.pool from attempts join jobs on jobs.id = attempts.job_id where jobs.name = $1";
 constexpr std::string_view retries_of_jobs = "select name, infrastructure_retries, status from jobs";
 
 /// What all processes share, as they share a database, a bus and a cache.
