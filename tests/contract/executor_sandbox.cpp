@@ -1,4 +1,5 @@
-// The sandbox executor with a stand-in for mayfly-runner: a shell script that behaves as its api_url says.
+// The executors whose runners are processes of this machine, with a stand-in for mayfly-runner: a shell script that behaves as its api_url
+// says. The one of Docker with an engine that is gone: the law holds all the same.
 #include <sys/random.h>
 
 #include <csignal>
@@ -6,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "adapters/docker/docker_executor.h"
 #include "adapters/host_runners/runner_files.h"
 #include "adapters/sandbox/sandbox_executor.h"
 #include "adapters/sandbox/tools.h"
@@ -36,7 +38,7 @@ case $(cat "$dir/runner.json") in
 esac
 )";
 
-class SandboxWorld final : public ExecutorWorld {
+class SandboxWorld : public ExecutorWorld {
  public:
   SandboxWorld() : offload_(make_thread_offload(2)) {
     auto program = data_.file("stand-in-runner");
@@ -82,15 +84,25 @@ class SandboxWorld final : public ExecutorWorld {
     return traces.str();
   }
 
- private:
+ protected:
   std::string directory(AttemptId attempt) const { return data_.file("runners/" + attempt.str()); }
 
   TempDir data_;
   std::unique_ptr<Offload> offload_;
 };
 
+class DockerWorld final : public SandboxWorld {
+ public:
+  std::unique_ptr<Executor> make_executor(Loop loop) override {
+    DockerExecutorOptions options{.data_dir = data_.path(), .pool = "contract", .runner_program = data_.file("stand-in-runner"), .socket = data_.file("no-engine.sock")};
+    options.runtimes = {{"sandbox", ""}};
+    return make_docker_executor(loop, *offload_, std::move(options));
+  }
+};
+
 INSTANTIATE_TEST_SUITE_P(Sandbox, ExecutorContract,
-                         testing::Values(ExecutorFactory{"Sandbox", [] { return std::make_unique<SandboxWorld>(); }, 10s}),
+                         testing::Values(ExecutorFactory{"Sandbox", [] { return std::make_unique<SandboxWorld>(); }, 10s},
+                                         ExecutorFactory{"Docker", [] { return std::make_unique<DockerWorld>(); }, 10s}),
                          [](auto& info) { return info.param.name; });
 
 }  // namespace
