@@ -173,7 +173,7 @@ jobs:
         build = self.build('jobs: {test: {image: "absent:1", run: echo never}}'.replace("absent", f"{self.registry}/absent"))
         job = self.job(build, "test")
         self.assertEqual((build["status"], job["reason"]), ("failed", "image_pull"))
-        self.assertEqual(len(job["attempts"]), 1)
+        self.assertEqual(job["attempt"], 1)
         self.assertIn(f"there is no {self.registry}/absent:1", job["detail"])
 
 
