@@ -1,5 +1,8 @@
 // Limits that hold: each bomb goes off without its limit, and is contained with it.
+#include <sstream>
+
 #include "adapters/sandbox/cgroup.h"
+#include "adapters/sandbox/tools.h"
 #include "runner/sandbox/testing/sandbox_fixture.h"
 
 namespace mayfly {
@@ -106,14 +109,19 @@ TEST_P(Limits, FilesAreCountedToo) {
 
 TEST_P(Limits, CpuTimeIsRationed) {
   need(!mounts_.cpu.empty(), "cpu");
-  // Counted by its work: gVisor's clock of a process goes on while the host makes it wait.
-  auto burn = "python3 -c 'import time\nfor i in range(100000): pass\nwall = time.monotonic()\nfor i in range(5000000): pass\nprint(time.monotonic() - wall)'";
-  auto spec = make_spec();
-  spec.cpu_milli = 1000;
-  auto freely = std::stod(run_job(spec, burn).output);
-  spec = make_spec();
-  spec.cpu_milli = 100;
-  EXPECT_GT(std::stod(run_job(spec, burn).output), 3 * freely) << "at a tenth of a cpu it takes ten times as long";
+  // As the host counts it: gVisor's clock of a process goes on while the host makes it wait.
+  auto times_held_back = [&](std::int64_t cpu_milli) {
+    auto spec = make_spec();
+    spec.cpu_milli = cpu_milli;
+    auto job = start(spec, "python3 -c 'import time\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass'; echo burnt; sleep 1000");
+    EXPECT_EQ(job.read_line(), "burnt\n");
+    std::istringstream words(read_whole((mounts_.cpu.empty() ? mounts_.unified : mounts_.cpu) + "/mayfly/" + spec.attempt.str() + "/job/cpu.stat"));
+    for (std::string name, value; words >> name >> value;)
+      if (name == "nr_throttled") return std::stol(value);
+    return -1L;
+  };
+  EXPECT_GE(times_held_back(100), 5) << "two seconds of ten tenths each, of which it may have one";
+  EXPECT_LE(times_held_back(0), 0);
 }
 
 }  // namespace
