@@ -155,7 +155,7 @@ struct ClusterWorld::Node {
 
   void end(Admin& admin, const std::string& path, const json::value& pod, const std::string& image, const std::string& deadline) {
     bool by_force = find_int(pod, "metadata.deletionGracePeriodSeconds").value_or(0) == 0;
-    bool late = now() >= parse_rfc3339(deadline).value();
+    bool late = now() >= parse_rfc3339(deadline).value() + 1s;   // it has whole seconds, rounded down
     if (!by_force && image == waits_image)
       patch(admin, path, status_text("Failed", terminated(0, "Completed", R"({"reason": "canceled", "detail": "by a signal"})"), terminated(1, "Error"), false));
     else if (by_force || late)
