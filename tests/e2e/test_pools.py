@@ -30,6 +30,7 @@ class Drained(unittest.TestCase):
         self.server = Server(slots=2).start()
         self.addCleanup(self.server.close)
         self.forge = Forge(self.server)
+        until("the pool has made itself known", lambda: self.server.get("/pools")["items"])
 
     def project(self, text, name):
         repo = Repository(self.server.root, name, {".ci.yaml": text})
@@ -69,7 +70,6 @@ class Drained(unittest.TestCase):
                 self.server.post("/pools/local/drain", headers={"Authorization": "Bearer " + token})
             self.assertEqual(refused.exception.status, 403)
             self.assertEqual(len(self.server.get("/pools", headers={"Authorization": "Bearer " + token})["items"]), 1)
-        until("the pool is there", lambda: self.server.get("/pools")["items"])
         for call in ("drain", "drain", "resume", "resume"):
             self.server.post(f"/pools/local/{call}")
         with self.assertRaises(Problem) as missing:
