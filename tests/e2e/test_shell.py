@@ -109,6 +109,7 @@ class Shells(unittest.TestCase):
         cls.server.cli("secret", "set", "wait", "TOKEN", stdin="hunter2-hunter2")
         cls.failing = Repository(cls.server.root, "failing", {".ci.yaml": FAILING})
         cls.server.add_project(cls.failing)
+        cls.before = cls.server.finished(cls.forge.push(cls.failing))
 
     @classmethod
     def tearDownClass(cls):
@@ -214,9 +215,8 @@ class Shells(unittest.TestCase):
         until("nothing of it runs", lambda: not runs("sleep\0271828"))
 
     def test_a_failed_job_waits_for_people_when_asked_to(self):
-        before = self.server.finished(self.forge.push(self.failing))
-        self.assertEqual(before["status"], "failed")
-        made = json.loads(self.server.cli("retry", before["id"], "--hold", "15m", "--json").stdout)["build"]
+        self.assertEqual(self.before["status"], "failed")
+        made = json.loads(self.server.cli("retry", self.before["id"], "--hold", "15m", "--json").stdout)["build"]
 
         def held():
             job = self.server.build(made)["jobs"][0]

@@ -71,7 +71,6 @@ void Gateway::add_shells(http::Router& router) {
 Task<void> Gateway::open_shell(JobId job, Actor actor, http::WebSocket& socket) {
   auto began = parts_.clock.now();
   co_await parts_.access.audit(actor, "shell.open", job.str());
-  parts_.metrics.count("mayfly_shells_total", {});
   co_await parts_.shells.look(job, actor.name, socket);
   co_await parts_.access.audit(actor, "shell.close", job.str(), "after " + format_duration(std::chrono::floor<std::chrono::seconds>(parts_.clock.now() - began)));
 }
