@@ -167,7 +167,7 @@ class Shells(unittest.TestCase):
         self.assertEqual(done.stdout, b"a\0b\xff\n" * 50_000)
         self.assertEqual(done.stderr, b"problem\n")
         with self.subTest("a reader that stops holds nothing up"):
-            flood = subprocess.Popen([BIN / "mayfly", "shell", job, "--", "yes"], stdout=subprocess.PIPE, env={**os.environ, **self.environment()})
+            flood = subprocess.Popen([BIN / "mayfly", "shell", job, "--", "yes"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **self.environment()})
             flood.stdout.read(1)
             self.server.cli("shell", job, "--", "touch", "go")
             self.assertEqual(self.server.finished(build)["status"], "succeeded")
@@ -231,7 +231,7 @@ class Shells(unittest.TestCase):
         self.assertEqual(typist.ended(), 0)
         self.server.cli("shell", "--release", made)
         build = self.server.finished(made, 60)
-        self.assertEqual((build["status"], build["jobs"][0]["detail"], build["jobs"][0]["held_until"]), ("failed", "step '1' ended with exit code 5", None))
+        self.assertEqual((build["status"], build["jobs"][0]["detail"], build["jobs"][0]["held_until"]), ("failed", "step 'echo evidence > left; exit 5' ended with exit code 5", None))
         log = self.server.log(made).decode()
         self.assertLess(log.index("is held for a shell"), log.index("cleaned"), "the hold comes before what cleans up")
         again = json.loads(self.server.cli("retry", made, "--json").stdout)["build"]
