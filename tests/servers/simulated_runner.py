@@ -109,7 +109,7 @@ class SimulatedRunners:
             await self.ask(urls, "POST", f"{base}/logs", frame(text), token, fence)
             if self.hold:
                 await self.hold.wait()
-            status, said = await self.ask(urls, "POST", f"{base}/finish", {"outcome": "success", "reason": "none", "detail": "", "exit_code": 0, "log_bytes": len(text), "steps": [], "outputs": {}}, token, fence)
+            status, said = await self.ask(urls, "POST", f"{base}/finish", {"outcome": "success", "reason": "", "detail": "", "exit_code": 0, "log_bytes": len(text), "steps": [], "outputs": {}}, token, fence)
         finally:
             beating.cancel()
         self.counts["finished" if status == 200 else f"finish refused: {status} {said}"] += 1
