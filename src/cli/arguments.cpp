@@ -353,9 +353,8 @@ class Grammar final {
 
   /// What stands behind `--` of `mayfly shell` is not ours to read.
   void take_command(std::vector<std::string>& arguments) {
-    auto name = std::ranges::find_if(arguments, [](auto& word) { return !word.starts_with("-"); });
     auto dashes = std::ranges::find(arguments, "--");
-    if (name == arguments.end() || *name != "shell" || dashes == arguments.end()) return;
+    if (dashes == arguments.end() || std::find(arguments.begin(), dashes, "shell") == dashes) return;
     shell_.command.assign(dashes + 1, arguments.end());
     arguments.erase(dashes, arguments.end());
   }
