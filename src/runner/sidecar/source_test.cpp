@@ -6,6 +6,8 @@
 #include <fstream>
 #include <thread>
 
+#include "adapters/git/git_forge.h"
+#include "net/test_server.h"
 #include "support/temp_dir.h"
 
 namespace mayfly {
@@ -98,6 +100,123 @@ TEST_F(SourceTest, ACommitThatIsNowhereIsNamed) {
     fs::remove_all(workspace());
     fs::create_directories(workspace());
   }
+}
+
+/// A gateway with a mirror of its own, that this runner cannot see.
+class OverTheWire : public SourceTest {
+ protected:
+  OverTheWire() {
+    fs::create_directories(directory_.path() / "gateway");
+    auto serve = [this](http::Request request, std::optional<std::string> body, std::string head) -> Task<http::Response> {
+      ++asked;
+      if (failures-- > 0) co_return http::problem(Error{failing, "not now", {}});
+      if (request.headers.get("Authorization") != "Bearer secret-token" || request.headers.get("Mayfly-Fence") != "7") co_return http::problem(Error{Errc::unauthenticated, "who?", {}});
+      auto deep = co_await forge->deepen(directory_.file("src"), commit, "refs/heads/main", depth);
+      if (!deep) co_return http::problem(deep.error());
+      auto git = co_await forge->serve(directory_.file("src"), commit, std::move(body));
+      if (!git) co_return http::problem(git.error());
+      std::string buffer(64 << 10, ' ');
+      for (;;) {
+        auto n = co_await (*git)->read(buffer);
+        if (!n || *n == 0) co_return http::text_response(200, head, request.method == "GET" ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result");
+        head += buffer.substr(0, *n);
+      }
+    };
+    router.add("GET", "/{gateway}/source.git/info/refs", [serve](http::Request r) -> Task<http::Response> { co_return co_await serve(std::move(r), std::nullopt, "001e# service=git-upload-pack\n0000"); });
+    router.add("POST", "/{gateway}/source.git/git-upload-pack", [serve](http::Request r) -> Task<http::Response> {
+      auto body = std::move(r.body);
+      co_return co_await serve(std::move(r), std::move(body), "");
+    }, {.unpacks_body = true});
+    server.emplace(router);
+    commit = head();
+  }
+
+  SourceRequest wired(CheckoutSpec checkout = {}, std::string repository = "/nowhere/mirrors/abc") {
+    depth = checkout.depth;
+    auto out = request("none", commit, checkout);
+    out.source.repository = std::move(repository);
+    out.wire = {.urls = {server->url("/g/source.git")}, .token = "secret-token", .fence = Fence{7}};
+    return out;
+  }
+
+  std::unique_ptr<Offload> threads = make_thread_offload(1);
+  std::unique_ptr<GitForge> forge = std::make_unique<GitForge>(*threads, directory_.path() / "gateway/mirrors");
+  http::Router router;
+  std::optional<http::testing_support::TestServer> server;
+  std::string commit;
+  int depth = 1;
+  std::atomic<int> failures = 0, asked = 0;
+  Errc failing = Errc::unavailable;
+};
+
+TEST_F(OverTheWire, ComesFromTheServerWhenItsMirrorIsNotHere) {
+  auto got = check_out(wired(), stop_);
+  ASSERT_TRUE(got) << got.error().message;
+  expect_second();
+  EXPECT_EQ(in_workspace("git rev-list --count HEAD"), "1");
+  EXPECT_EQ(in_workspace("grep -r -e secret-token -e /g/source .git || echo nothing"), "nothing") << "neither token nor address stays";
+}
+
+TEST_F(OverTheWire, HistoryComesAsDeepAsItIsAskedFor) {
+  auto got = check_out(wired({.depth = 0}), stop_);
+  ASSERT_TRUE(got) << got.error().message;
+  expect_second();
+  EXPECT_EQ(in_workspace("git rev-list --count HEAD"), "2");
+}
+
+TEST_F(OverTheWire, AnotherMachinesMirrorAtTheSamePlaceIsNoHindrance) {
+  sh("git init -q --bare stale.git");
+  auto got = check_out(wired({}, directory_.file("stale.git")), stop_);
+  ASSERT_TRUE(got) << got.error().message;
+  expect_second();
+}
+
+TEST_F(OverTheWire, AMirrorHereThatHasNoHistoryIsNotTakenForTheWhole) {
+  auto got = check_out(wired({.depth = 0}, directory_.file("mirror.git")), stop_);
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_GT(asked, 0);
+  EXPECT_EQ(in_workspace("git rev-list --count HEAD"), "2");
+}
+
+TEST_F(OverTheWire, TheMirrorThatIsHereIsReadHere) {
+  auto got = check_out(wired({}, directory_.file("mirror.git")), stop_);
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_EQ(asked, 0);
+}
+
+TEST_F(OverTheWire, AGatewayThatIsAwayIsReplacedByAnotherAndABusyOneAskedAgain) {
+  auto away = wired();
+  away.wire.urls.insert(away.wire.urls.begin(), "http://127.0.0.1:1/g/source.git");
+  ASSERT_TRUE(check_out(away, stop_));
+  fs::remove_all(workspace());
+  fs::create_directories(workspace());
+  failures = 1;
+  failing = Errc::rate_limited;
+  auto got = check_out(wired(), stop_);
+  ASSERT_TRUE(got) << got.error().message;
+}
+
+TEST_F(OverTheWire, ANoIsANo) {
+  auto wrong = wired();
+  wrong.wire.token = "another";
+  auto got = check_out(wrong, stop_);
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Errc::forbidden) << got.error().message;
+  EXPECT_EQ(got.error().message.find("another"), std::string::npos);
+  EXPECT_LE(asked, 2);
+}
+
+TEST_F(OverTheWire, AStopEndsItAlsoBetweenTries) {
+  auto nobody = wired();
+  nobody.wire.urls = {"http://127.0.0.1:1/g/source.git"};
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    stop_.raise();
+  });
+  auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(check_out(nobody, stop_).error().code, Errc::canceled);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  later.join();
 }
 
 TEST_F(SourceTest, NamesThatAreNoneAreRefusedBeforeGitSeesThem) {
