@@ -62,8 +62,8 @@ on conflict (id) do update set runner_id = excluded.runner_id, isolation = exclu
 constexpr std::string_view insert_event = "insert into events (build_id, sequence, part, at, kind, body) values ($1, $2, $3, $4, $5, $6)";
 constexpr std::string_view insert_outbox = "insert into outbox (id, topic, key, payload) values ($1, $2, $3, $4)";
 
-constexpr std::string_view select_live = "select id, build_id, status from jobs where status in ('queued', 'assigned', 'running') order by id";
-constexpr std::string_view select_of_pool = "select id, build_id, status from jobs where status in ('assigned', 'running') and pool = $1 order by id";
+constexpr std::string_view select_live = "select id, build_id, status, attempt_id from jobs where status in ('queued', 'assigned', 'running') order by id";
+constexpr std::string_view select_of_pool = "select id, build_id, status, attempt_id from jobs where status in ('assigned', 'running') and pool = $1 order by id";
 constexpr std::string_view select_loads = "select pool, status, count(*) from jobs where status in ('assigned', 'running') group by pool, status";
 constexpr std::string_view select_build_of_job = "select build_id from jobs where id = $1";
 constexpr std::string_view select_attempt = "select id, job_id, build_id, fence, pool from attempts where id = $1";
@@ -357,7 +357,8 @@ namespace {
 std::vector<LiveJob> live_from(const Rows& found) {
   std::vector<LiveJob> out;
   for (auto& row : found.rows)
-    out.push_back({id_at<JobId>(row, 0), id_at<BuildId>(row, 1), job_status_from(text_at(row, 2)).value_or(JobStatus::queued)});
+    out.push_back({id_at<JobId>(row, 0), id_at<BuildId>(row, 1), job_status_from(text_at(row, 2)).value_or(JobStatus::queued),
+                   AttemptId::parse(text_at(row, 3)).value_or(AttemptId{})});
   return out;
 }
 

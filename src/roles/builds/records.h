@@ -71,6 +71,7 @@ struct LiveJob {
   JobId job;
   BuildId build;
   JobStatus status;
+  AttemptId attempt;           // its current or last one; nil: none yet
 };
 
 /// Every job that is queued, assigned or running.

@@ -121,7 +121,11 @@ Task<void> PoolKeeper::sweep_forever() {
 
 Task<Result<void>> PoolKeeper::sweep() {
   CO_TRY_ASSIGN(auto live, co_await jobs_of_pool(db_, options_.pool.name));
-  for (auto& job : live) co_await check(job);
+  std::set<AttemptId> held;
+  for (auto& job : live) {
+    held.insert(job.attempt);
+    co_await check(job);
+  }
   CO_TRY_ASSIGN(auto runners, co_await executor_.list());
   for (auto& runner : runners) {
     if (!runner.running) {
@@ -130,6 +134,7 @@ Task<Result<void>> PoolKeeper::sweep() {
     }
     started_.insert(runner.attempt);
     remember(runner);
+    if (held.contains(runner.attempt)) continue;
     auto key = co_await find_attempt(db_, runner.attempt);
     if (!key && key.error().code != Errc::not_found) co_return std::unexpected(key.error());
     bool wanted = false;
