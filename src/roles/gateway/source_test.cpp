@@ -127,13 +127,14 @@ class Source : public testing::Test {
   LogStore logs{*db, *blobs, clock};
   ArtifactStore artifacts{*db, *blobs, clock, entropy};
   Attempts attempts{*db, builds, logs, artifacts, *secrets, forge, *cache, clock, identity, "http://ci"};
+  Shells shells{*db, builds, attempts, *cache, clock, entropy, loop.loop()};
   Deliveries deliveries{*db, builds, *bus, forge, *secrets, clock, entropy, loop.loop(), "test"};
   Access access{*db, clock, entropy};
   Metrics metrics;
   WaitReasons why{*cache, clock, entropy};
   RateLimits limits{*cache, clock, {}};
   http::Router router;
-  Gateway gateway{{*db, *cache, *secrets, forge, clock, entropy, builds, deliveries, attempts, logs, artifacts, access, metrics, why, limits, "http://ci",
+  Gateway gateway{{*db, *cache, *secrets, forge, clock, entropy, builds, deliveries, attempts, shells, logs, artifacts, access, metrics, why, limits, "http://ci",
                    []() -> Task<std::vector<Check>> { co_return std::vector<Check>{}; }}};
   std::string address = http::testing_support::TestServer(router).address();   // free a moment ago
   std::string token, made, head, other;
