@@ -341,8 +341,8 @@ TEST_F(SidecarTest, GoesToAnotherGatewayWhenOneDoesNotAnswer) {
     server.second_down();
     server.wait_for_log("line 400\n");
     std::ofstream(workspace() / "stop");
-  }, {.first_pause = 3s, .longest_pause = 5s});
-  EXPECT_LT(std::chrono::steady_clock::now() - began, 3s) << "it does not pause while there is another";
+  }, {.first_pause = 60s, .longest_pause = 60s});
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 60s) << "it does not pause while there is another";
   auto report = server.finished();
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome, Outcome::success);
