@@ -56,7 +56,7 @@ TEST(PullProgress, TenThousandLinesAreAHandfulOfSentences) {
   PullProgress progress("x", begin);
   ASSERT_TRUE(progress.take(R"({"status":"Pulling fs layer","id":"a1"})"));
   int said = 0;
-  for (int i = 0; i < 10'000; ++i) {
+  for (std::int64_t i = 0; i < 10'000; ++i) {
     ASSERT_TRUE(progress.take(R"({"status":"Downloading","progressDetail":{"current":)" + std::to_string(i * 1'000'000) + R"(,"total":10000000000},"id":"a1"})"));
     said += progress.say(begin + i * 3ms).has_value();
   }

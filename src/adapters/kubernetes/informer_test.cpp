@@ -116,12 +116,12 @@ struct Followed : testing::Test {
   }
 
   http::Router router;
-  TestServer server{router};
-  boost::asio::io_context* server_loop = &server.loop();
   std::atomic<bool> release = false;
   std::mutex mutex;
   std::deque<Answer> answers;
   std::vector<std::string> requests;
+  TestServer server{router};
+  boost::asio::io_context* server_loop = &server.loop();
   TestLoop loop;
   SystemClock clock{loop.loop()};
   SystemEntropy entropy;

@@ -76,7 +76,7 @@ class OnSharedServer : public testing::Test {
     return "select pid from pg_stat_activity where application_name = '" + application + "' and " + condition;
   }
   std::string terminate(const std::string& condition) const {
-    return "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '" + application + "' and " + condition;
+    return "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = '" + application + "' and " + condition;
   }
 
   std::optional<Place> place;

@@ -196,7 +196,7 @@ TEST_F(Story, AHeldJobSaysUntilWhenAndIsReleasedForGood) {
   run(0);
   auto fence = job(0).fence;
   auto until = now + std::chrono::minutes(15);
-  must(ReportSteps{job(0).id, fence, job(0).steps, until});
+  must(ReportSteps{job(0).id, fence, job(0).steps, {}, until});
   EXPECT_EQ(job(0).status, JobStatus::running);
   EXPECT_EQ(job(0).held_until, until);
   EXPECT_TRUE(job(0).detail.starts_with("held for a shell until ")) << job(0).detail;
@@ -204,8 +204,8 @@ TEST_F(Story, AHeldJobSaysUntilWhenAndIsReleasedForGood) {
   EXPECT_EQ(job(0).held_until, now);
   EXPECT_EQ(job(0).detail, "released by ada");
   EXPECT_TRUE(must(ReleaseJob{job(0).id, "bob"}).empty()) << "once is enough";
-  EXPECT_TRUE(must(ReportSteps{job(0).id, fence, job(0).steps, until}).empty()) << "a late report does not hold it again";
-  must(ReportSteps{job(0).id, fence, job(0).steps, std::nullopt});
+  EXPECT_TRUE(must(ReportSteps{job(0).id, fence, job(0).steps, {}, until}).empty()) << "a late report does not hold it again";
+  must(ReportSteps{job(0).id, fence, job(0).steps, {}, std::nullopt});
   EXPECT_EQ(job(0).held_until, std::nullopt);
   EXPECT_EQ(job(0).detail, "");
   EXPECT_EQ(apply(build, ReleaseJob{job(0).id, "ada"}, now).error().code, Errc::conflict);
@@ -214,7 +214,7 @@ TEST_F(Story, AHeldJobSaysUntilWhenAndIsReleasedForGood) {
 TEST_F(Story, AHoldEndsWithTheJob) {
   with({named("a")});
   run(0);
-  must(ReportSteps{job(0).id, job(0).fence, job(0).steps, now + std::chrono::minutes(15)});
+  must(ReportSteps{job(0).id, job(0).fence, job(0).steps, {}, now + std::chrono::minutes(15)});
   must(CancelBuild{"ada"});
   EXPECT_EQ(job(0).held_until, std::nullopt);
 }

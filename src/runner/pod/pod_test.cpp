@@ -191,12 +191,20 @@ TEST_F(Pod, ASecondPodRunsNothing) {
   EXPECT_FALSE(server.finished());
   EXPECT_TRUE(fs::is_empty(at("workspace")));
   EXPECT_FALSE(fs::exists(at("last-word")));
-  // Also when the image took its time.
+  EXPECT_TRUE(runs(runner_));
+  EXPECT_EQ(end_runner(), 0);
+  EXPECT_FALSE(server.finished());
+}
+
+TEST_F(Pod, ASecondPodRunsNothingWhenItsImageTookItsTime) {
+  FakeServer server(job_of("echo no"));
+  server.refuse_start();
+  start_runner(server);
+  ASSERT_TRUE(comes_true([&] { return text_of(at("runner.log")).contains("was not given to this runner"); }, 60s));
   start_init();
   EXPECT_EQ(end_of(init_), 3);
   EXPECT_TRUE(runs(runner_));
   EXPECT_EQ(end_runner(), 0);
-  EXPECT_FALSE(server.finished());
 }
 
 TEST_F(Pod, ARunnerThatIsKilledTakesTheJobAndItsSuccessorSaysSo) {
