@@ -55,7 +55,7 @@ class SourceOverTheWire(unittest.TestCase):
         self.server.add_project(repo)
         build_id = Forge(self.server).push(repo)
         build = self.server.finished(build_id)
-        self.assertEqual(build["status"], "succeeded", self.server.log(build))
+        self.assertEqual(build["status"], "succeeded", self.server.log(build_id))
         logs = {job["name"]: self.server.job_log(job["id"]).decode() for job in build["jobs"]}
         self.assertEqual(logs["one"], "second\n1\n")
         self.assertEqual(logs["history"], "2\n")

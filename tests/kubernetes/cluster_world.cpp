@@ -133,7 +133,7 @@ struct ClusterWorld::Node {
     if (!find_string(pod, "spec.nodeName")) {
       if (deleted || over || image == pending_image) return;
       json::object binding{{"apiVersion", "v1"}, {"kind", "Binding"}, {"metadata", json::object{{"name", name}}},
-                           {"target", json::object{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", "simulated-0"}}}};
+                           {"target", json::object{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", "played-by-the-test"}}}};
       (void)admin.call("POST", path + "/binding", json::serialize(binding));
       return;
     }
@@ -232,6 +232,7 @@ KubernetesOptions ClusterWorld::options() const {
   out.name_space = name_space_;
   out.runner_object = object_;
   out.runner_image = "simulated/mayfly:1";
+  out.node_selector = {{"mayfly.dev/node", "played-by-the-test"}};   // which no node of the cluster has
   out.api_qps = 500;
   out.api_burst = 500;
   return out;

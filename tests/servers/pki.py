@@ -20,7 +20,7 @@ class Authority:
 
     def __init__(self, folder):
         self.folder = folder
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def file(self, name):
         return self.folder / name

@@ -63,7 +63,7 @@ class SandboxExecutorTest : public testing::Test {
     }
   }
 
-  std::unique_ptr<Executor> make_executor() { return make_sandbox_executor(loop_.loop(), *offload_, {.data_dir = data_.path(), .runner_program = runner_, .spare_disks = spares_, .log_files = data_.path()}); }
+  std::unique_ptr<Executor> make_executor() { return make_sandbox_executor(loop_.loop(), *offload_, {.data_dir = data_.path(), .runner_program = runner_, .image_directories = {}, .allowed_networks = {}, .spare_disks = spares_, .log_files = data_.path()}); }
   RunnerSpec make_spec() {
     RunnerSpec spec;
     spec.attempt = attempt_number(next_++);

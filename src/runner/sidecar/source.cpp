@@ -62,7 +62,7 @@ Result<void> write_file(const fs::path& path, std::string_view text) {
 bool is_final(std::string_view errors) {
   constexpr std::string_view answer = "requested URL returned error: 4";
   auto at = errors.find(answer);
-  return (at != errors.npos && !errors.substr(at + answer.size()).starts_with("29")) || errors.contains("Authentication failed");
+  return (at != errors.npos && !errors.substr(at + answer.size()).starts_with("29")) || errors.contains("Authentication failed") || errors.contains("could not read Username");
 }
 
 class Checkout final {
