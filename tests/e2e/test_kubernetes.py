@@ -21,6 +21,8 @@ from world import TERMINAL, Forge, Repository, Watcher, until
 JOBS = int(os.environ.get("MAYFLY_KUBERNETES_JOBS", "120"))
 WIDTH = 40   # jobs of a build
 SLOTS = 200
+# Minutes of stories on a cluster that is killed and restarted under them.
+WANTED = unittest.skipUnless(os.environ.get("MAYFLY_CLUSTER_STORIES"), "MAYFLY_CLUSTER_STORIES=1 tells the stories of jobs on a cluster, too")
 MANIFESTS = pathlib.Path(__file__).resolve().parents[2] / "deploy/kubernetes"
 SMALL = "defaults: {resources: {cpu: 0.1, memory: 128Mi, disk: 256Mi}}\n"   # a node reserves what is asked for
 
@@ -75,6 +77,7 @@ class Simulated(unittest.TestCase):
         self.assertEqual(refused, {})
 
 
+@WANTED
 class AsJobs(Simulated):
     def test_many_jobs_none_lost_none_doubled_while_their_keepers_are_killed(self):
         with Simulation(self.cluster, self.space, 10) as simulation:
@@ -162,6 +165,7 @@ class AsJobs(Simulated):
         self.assertEqual(ended["status"], "succeeded", [job for job in ended["jobs"] if job["status"] != "succeeded"])
 
 
+@WANTED
 class AsPods(Simulated):
     """The same guarantees without the Job controller."""
 
@@ -177,6 +181,7 @@ class AsPods(Simulated):
         self.assertEqual({job["status"] for job in ended["jobs"]}, {"succeeded"})
 
 
+@WANTED
 class UnderGvisor(unittest.TestCase):
     """A job that asks for gVisor: the objects against the real API server, and the pod itself where a node can start it."""
 
@@ -236,6 +241,7 @@ class Manifests(unittest.TestCase):
             self.assertEqual(done.returncode, 0, f"{file.name}: {done.stdout}")
 
 
+@WANTED
 class AcceptanceOnANode(test_acceptance.Acceptance):
     """The story of the main job in pods of a real node: containerd, runc. In its second form the node's kubelet, the pools' keeper and the API server
     are killed along the way."""
