@@ -8,6 +8,7 @@
 
 #include "async/scope.h"
 #include "net/sockets.h"
+#include "net/tls_name.h"
 
 namespace mayfly::http {
 
@@ -227,26 +228,18 @@ std::unique_ptr<Stream> make_server_stream(Socket socket, std::string peer, std:
   return std::make_unique<AsioStream<TlsSocket>>(std::move(secured), std::move(peer), std::move(tls), true);
 }
 
-namespace {
-
-/// Whom the certificate has to name, and the name the server chooses its certificate by.
-Result<void> expect_host(TlsSocket& socket, const std::string& host) {
-  auto* ssl = socket.native_handle();
+bool expect_host(ssl_st* session, const std::string& host) {
   error_code not_numeric;
   asio::ip::make_address(host, not_numeric);
-  bool set = not_numeric ? SSL_set1_host(ssl, host.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, host.c_str()) == 1
-                         : X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str()) == 1;
-  if (!set) return fail(Errc::invalid, "TLS: '" + host + "' cannot be a certificate's name");
-  return {};
+  return not_numeric ? SSL_set1_host(session, host.c_str()) == 1 && SSL_set_tlsext_host_name(session, host.c_str()) == 1
+                     : X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), host.c_str()) == 1;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<Stream>> make_client_stream(Socket socket, std::string peer, std::shared_ptr<TlsContext> tls,
                                                    const std::string& host) {
   if (!tls) return std::make_unique<AsioStream<Socket>>(std::move(socket), std::move(peer), nullptr, false);
   TlsSocket secured(std::move(socket), tls->context);
-  TRY(expect_host(secured, host));
+  if (!expect_host(secured.native_handle(), host)) return fail(Errc::invalid, "TLS: '" + host + "' cannot be a certificate's name");
   return std::make_unique<AsioStream<TlsSocket>>(std::move(secured), std::move(peer), std::move(tls), false);
 }
 

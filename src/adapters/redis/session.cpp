@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "net/tls_name.h"
 
 namespace mayfly {
 
@@ -78,20 +79,11 @@ class Link final : public std::enable_shared_from_this<Link> {
   }
 
   void shake_hands() {
-    if (!expects_host()) return fail("no certificate can name '" + host_ + "'");
+    if (!http::expect_host(secured_->native_handle(), host_)) return fail("no certificate can name '" + host_ + "'");
     secured_->async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](error_code ec) {
       if (ec) return self->fail("it cannot be trusted: " + ec.message());
       if (self->owner_) self->begin();
     });
-  }
-
-  /// Whom the certificate has to name.
-  bool expects_host() {
-    auto* ssl = secured_->native_handle();
-    error_code named;
-    asio::ip::make_address(host_, named);
-    if (!named) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host_.c_str()) == 1;
-    return SSL_set1_host(ssl, host_.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, host_.c_str()) == 1;
   }
 
   void begin() {
