@@ -13,6 +13,7 @@
 #include "adapters/system/system_entropy.h"
 #include "runner/pod/runner.h"
 #include "runner/sidecar/testing/fake_server.h"
+#include "runner/sidecar/testing/one_step_job.h"
 #include "support/git_repository.h"
 #include "support/run.h"
 #include "support/temp_dir.h"
@@ -26,18 +27,6 @@ using testing::IsEmpty;
 using testing::Not;
 
 namespace fs = std::filesystem;
-
-RunnerJob job_of(std::string script) {
-  RunnerJob job;
-  job.spec.name = job.spec.base_name = "test";
-  StepSpec step;
-  step.name = "run";
-  step.run = std::move(script);
-  job.spec.steps = {step};
-  job.source.checkout.enabled = false;
-  job.event.event = "push";
-  return job;
-}
 
 std::string text_of(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);

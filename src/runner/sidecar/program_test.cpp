@@ -10,6 +10,7 @@
 #include "adapters/host_runners/runner_files.h"
 #include "adapters/system/system_entropy.h"
 #include "runner/sidecar/testing/fake_server.h"
+#include "runner/sidecar/testing/one_step_job.h"
 #include "support/run.h"
 #include "support/temp_dir.h"
 
@@ -27,18 +28,6 @@ class RunnerProgram : public testing::Test {
   }
 
   std::filesystem::path attempt_dir() const { return directory_.path() / "data/runners/a"; }
-
-  RunnerJob job_of(std::string script) {
-    RunnerJob job;
-    job.spec.name = job.spec.base_name = "test";
-    StepSpec step;
-    step.name = "run";
-    step.run = std::move(script);
-    job.spec.steps = {step};
-    job.source.checkout.enabled = false;
-    job.event.event = "push";
-    return job;
-  }
 
   /// A repository of the test's as a mirror of the server's: the source of `job`.
   void give_source(RunnerJob& job) {
